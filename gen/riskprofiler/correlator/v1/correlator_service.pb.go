@@ -1799,6 +1799,106 @@ func (x *EvaluateAssessmentResponse) GetDone() bool {
 	return false
 }
 
+// Request of GetAssetFindings.
+type GetAssetFindingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Asset         string                 `protobuf:"bytes,1,opt,name=asset,proto3" json:"asset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAssetFindingsRequest) Reset() {
+	*x = GetAssetFindingsRequest{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAssetFindingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAssetFindingsRequest) ProtoMessage() {}
+
+func (x *GetAssetFindingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAssetFindingsRequest.ProtoReflect.Descriptor instead.
+func (*GetAssetFindingsRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetAssetFindingsRequest) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+// Answer of GetAssetFindings.
+type GetAssetFindingsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Worst first.
+	Findings []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	// Worst first.
+	Risks         []*Risk `protobuf:"bytes,2,rep,name=risks,proto3" json:"risks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAssetFindingsResponse) Reset() {
+	*x = GetAssetFindingsResponse{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAssetFindingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAssetFindingsResponse) ProtoMessage() {}
+
+func (x *GetAssetFindingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAssetFindingsResponse.ProtoReflect.Descriptor instead.
+func (*GetAssetFindingsResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetAssetFindingsResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *GetAssetFindingsResponse) GetRisks() []*Risk {
+	if x != nil {
+		return x.Risks
+	}
+	return nil
+}
+
 var File_riskprofiler_correlator_v1_correlator_service_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
@@ -1966,7 +2066,12 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\x1aEvaluateAssessmentResponse\x12\x16\n" +
 	"\x06assets\x18\x01 \x01(\rR\x06assets\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x12\n" +
-	"\x04done\x18\x03 \x01(\bR\x04done2\xdb\r\n" +
+	"\x04done\x18\x03 \x01(\bR\x04done\"S\n" +
+	"\x17GetAssetFindingsRequest\x128\n" +
+	"\x05asset\x18\x01 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^assets/[a-z0-9-]{1,64}$R\x05asset\"\x93\x01\n" +
+	"\x18GetAssetFindingsResponse\x12?\n" +
+	"\bfindings\x18\x01 \x03(\v2#.riskprofiler.correlator.v1.FindingR\bfindings\x126\n" +
+	"\x05risks\x18\x02 \x03(\v2 .riskprofiler.correlator.v1.RiskR\x05risks2\xb2\x0f\n" +
 	"\x11CorrelatorService\x12\xb7\x01\n" +
 	"\fListFindings\x12/.riskprofiler.correlator.v1.ListFindingsRequest\x1a0.riskprofiler.correlator.v1.ListFindingsResponse\"D\xba\xd2\x18,\n" +
 	"\x06viewer\n" +
@@ -2012,7 +2117,12 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\aanalyst\n" +
 	"\x05admin\n" +
 	"\boperator\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/checks\x12\x93\x01\n" +
+	"/v1/checks\x12\xd4\x01\n" +
+	"\x10GetAssetFindings\x123.riskprofiler.correlator.v1.GetAssetFindingsRequest\x1a4.riskprofiler.correlator.v1.GetAssetFindingsResponse\"U\xba\xd2\x18,\n" +
+	"\x06viewer\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x12\breporter\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{asset=assets/*}/findings\x12\x93\x01\n" +
 	"\x12EvaluateAssessment\x125.riskprofiler.correlator.v1.EvaluateAssessmentRequest\x1a6.riskprofiler.correlator.v1.EvaluateAssessmentResponse\"\x0e\xba\xd2\x18\n" +
 	"\x12\bworkflowBRZPgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1;correlatorv1b\x06proto3"
 
@@ -2029,7 +2139,7 @@ func file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP() []by
 }
 
 var file_riskprofiler_correlator_v1_correlator_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_riskprofiler_correlator_v1_correlator_service_proto_goTypes = []any{
 	(Finding_State)(0),                 // 0: riskprofiler.correlator.v1.Finding.State
 	(Risk_State)(0),                    // 1: riskprofiler.correlator.v1.Risk.State
@@ -2055,63 +2165,69 @@ var file_riskprofiler_correlator_v1_correlator_service_proto_goTypes = []any{
 	(*ListChecksResponse)(nil),         // 21: riskprofiler.correlator.v1.ListChecksResponse
 	(*EvaluateAssessmentRequest)(nil),  // 22: riskprofiler.correlator.v1.EvaluateAssessmentRequest
 	(*EvaluateAssessmentResponse)(nil), // 23: riskprofiler.correlator.v1.EvaluateAssessmentResponse
-	(v1.Severity)(0),                   // 24: riskprofiler.model.v1.Severity
-	(v1.AssetKind)(0),                  // 25: riskprofiler.model.v1.AssetKind
-	(*timestamppb.Timestamp)(nil),      // 26: google.protobuf.Timestamp
-	(v1.ScanType)(0),                   // 27: riskprofiler.model.v1.ScanType
+	(*GetAssetFindingsRequest)(nil),    // 24: riskprofiler.correlator.v1.GetAssetFindingsRequest
+	(*GetAssetFindingsResponse)(nil),   // 25: riskprofiler.correlator.v1.GetAssetFindingsResponse
+	(v1.Severity)(0),                   // 26: riskprofiler.model.v1.Severity
+	(v1.AssetKind)(0),                  // 27: riskprofiler.model.v1.AssetKind
+	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
+	(v1.ScanType)(0),                   // 29: riskprofiler.model.v1.ScanType
 }
 var file_riskprofiler_correlator_v1_correlator_service_proto_depIdxs = []int32{
-	24, // 0: riskprofiler.correlator.v1.Finding.severity:type_name -> riskprofiler.model.v1.Severity
-	25, // 1: riskprofiler.correlator.v1.Finding.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
+	26, // 0: riskprofiler.correlator.v1.Finding.severity:type_name -> riskprofiler.model.v1.Severity
+	27, // 1: riskprofiler.correlator.v1.Finding.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
 	0,  // 2: riskprofiler.correlator.v1.Finding.state:type_name -> riskprofiler.correlator.v1.Finding.State
 	3,  // 3: riskprofiler.correlator.v1.Finding.evidence:type_name -> riskprofiler.correlator.v1.FindingEvidence
-	26, // 4: riskprofiler.correlator.v1.Finding.first_seen:type_name -> google.protobuf.Timestamp
-	26, // 5: riskprofiler.correlator.v1.Finding.last_seen:type_name -> google.protobuf.Timestamp
-	26, // 6: riskprofiler.correlator.v1.Finding.resolved_time:type_name -> google.protobuf.Timestamp
+	28, // 4: riskprofiler.correlator.v1.Finding.first_seen:type_name -> google.protobuf.Timestamp
+	28, // 5: riskprofiler.correlator.v1.Finding.last_seen:type_name -> google.protobuf.Timestamp
+	28, // 6: riskprofiler.correlator.v1.Finding.resolved_time:type_name -> google.protobuf.Timestamp
 	4,  // 7: riskprofiler.correlator.v1.Finding.triage:type_name -> riskprofiler.correlator.v1.Triage
-	26, // 8: riskprofiler.correlator.v1.Finding.due_time:type_name -> google.protobuf.Timestamp
-	27, // 9: riskprofiler.correlator.v1.FindingEvidence.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	26, // 10: riskprofiler.correlator.v1.FindingEvidence.seen:type_name -> google.protobuf.Timestamp
-	26, // 11: riskprofiler.correlator.v1.Triage.time:type_name -> google.protobuf.Timestamp
-	26, // 12: riskprofiler.correlator.v1.Triage.expire_time:type_name -> google.protobuf.Timestamp
-	24, // 13: riskprofiler.correlator.v1.Risk.severity:type_name -> riskprofiler.model.v1.Severity
+	28, // 8: riskprofiler.correlator.v1.Finding.due_time:type_name -> google.protobuf.Timestamp
+	29, // 9: riskprofiler.correlator.v1.FindingEvidence.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	28, // 10: riskprofiler.correlator.v1.FindingEvidence.seen:type_name -> google.protobuf.Timestamp
+	28, // 11: riskprofiler.correlator.v1.Triage.time:type_name -> google.protobuf.Timestamp
+	28, // 12: riskprofiler.correlator.v1.Triage.expire_time:type_name -> google.protobuf.Timestamp
+	26, // 13: riskprofiler.correlator.v1.Risk.severity:type_name -> riskprofiler.model.v1.Severity
 	6,  // 14: riskprofiler.correlator.v1.Risk.terms:type_name -> riskprofiler.correlator.v1.ScoreTerm
 	1,  // 15: riskprofiler.correlator.v1.Risk.state:type_name -> riskprofiler.correlator.v1.Risk.State
-	26, // 16: riskprofiler.correlator.v1.Risk.first_seen:type_name -> google.protobuf.Timestamp
-	26, // 17: riskprofiler.correlator.v1.Risk.last_seen:type_name -> google.protobuf.Timestamp
-	26, // 18: riskprofiler.correlator.v1.Risk.due_time:type_name -> google.protobuf.Timestamp
-	24, // 19: riskprofiler.correlator.v1.Check.severity:type_name -> riskprofiler.model.v1.Severity
+	28, // 16: riskprofiler.correlator.v1.Risk.first_seen:type_name -> google.protobuf.Timestamp
+	28, // 17: riskprofiler.correlator.v1.Risk.last_seen:type_name -> google.protobuf.Timestamp
+	28, // 18: riskprofiler.correlator.v1.Risk.due_time:type_name -> google.protobuf.Timestamp
+	26, // 19: riskprofiler.correlator.v1.Check.severity:type_name -> riskprofiler.model.v1.Severity
 	2,  // 20: riskprofiler.correlator.v1.ListFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
 	5,  // 21: riskprofiler.correlator.v1.ListRisksResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
 	5,  // 22: riskprofiler.correlator.v1.GetRiskResponse.risk:type_name -> riskprofiler.correlator.v1.Risk
 	2,  // 23: riskprofiler.correlator.v1.GetRiskResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
-	26, // 24: riskprofiler.correlator.v1.AcceptFindingRequest.expire_time:type_name -> google.protobuf.Timestamp
+	28, // 24: riskprofiler.correlator.v1.AcceptFindingRequest.expire_time:type_name -> google.protobuf.Timestamp
 	7,  // 25: riskprofiler.correlator.v1.ListChecksResponse.checks:type_name -> riskprofiler.correlator.v1.Check
-	8,  // 26: riskprofiler.correlator.v1.CorrelatorService.ListFindings:input_type -> riskprofiler.correlator.v1.ListFindingsRequest
-	10, // 27: riskprofiler.correlator.v1.CorrelatorService.GetFinding:input_type -> riskprofiler.correlator.v1.GetFindingRequest
-	11, // 28: riskprofiler.correlator.v1.CorrelatorService.ListRisks:input_type -> riskprofiler.correlator.v1.ListRisksRequest
-	13, // 29: riskprofiler.correlator.v1.CorrelatorService.GetRisk:input_type -> riskprofiler.correlator.v1.GetRiskRequest
-	15, // 30: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:input_type -> riskprofiler.correlator.v1.AcceptFindingRequest
-	16, // 31: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:input_type -> riskprofiler.correlator.v1.MarkFalsePositiveRequest
-	17, // 32: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:input_type -> riskprofiler.correlator.v1.ReopenFindingRequest
-	18, // 33: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:input_type -> riskprofiler.correlator.v1.ReevaluateRequest
-	20, // 34: riskprofiler.correlator.v1.CorrelatorService.ListChecks:input_type -> riskprofiler.correlator.v1.ListChecksRequest
-	22, // 35: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:input_type -> riskprofiler.correlator.v1.EvaluateAssessmentRequest
-	9,  // 36: riskprofiler.correlator.v1.CorrelatorService.ListFindings:output_type -> riskprofiler.correlator.v1.ListFindingsResponse
-	2,  // 37: riskprofiler.correlator.v1.CorrelatorService.GetFinding:output_type -> riskprofiler.correlator.v1.Finding
-	12, // 38: riskprofiler.correlator.v1.CorrelatorService.ListRisks:output_type -> riskprofiler.correlator.v1.ListRisksResponse
-	14, // 39: riskprofiler.correlator.v1.CorrelatorService.GetRisk:output_type -> riskprofiler.correlator.v1.GetRiskResponse
-	2,  // 40: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:output_type -> riskprofiler.correlator.v1.Finding
-	2,  // 41: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:output_type -> riskprofiler.correlator.v1.Finding
-	2,  // 42: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:output_type -> riskprofiler.correlator.v1.Finding
-	19, // 43: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:output_type -> riskprofiler.correlator.v1.ReevaluateResponse
-	21, // 44: riskprofiler.correlator.v1.CorrelatorService.ListChecks:output_type -> riskprofiler.correlator.v1.ListChecksResponse
-	23, // 45: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:output_type -> riskprofiler.correlator.v1.EvaluateAssessmentResponse
-	36, // [36:46] is the sub-list for method output_type
-	26, // [26:36] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	2,  // 26: riskprofiler.correlator.v1.GetAssetFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
+	5,  // 27: riskprofiler.correlator.v1.GetAssetFindingsResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
+	8,  // 28: riskprofiler.correlator.v1.CorrelatorService.ListFindings:input_type -> riskprofiler.correlator.v1.ListFindingsRequest
+	10, // 29: riskprofiler.correlator.v1.CorrelatorService.GetFinding:input_type -> riskprofiler.correlator.v1.GetFindingRequest
+	11, // 30: riskprofiler.correlator.v1.CorrelatorService.ListRisks:input_type -> riskprofiler.correlator.v1.ListRisksRequest
+	13, // 31: riskprofiler.correlator.v1.CorrelatorService.GetRisk:input_type -> riskprofiler.correlator.v1.GetRiskRequest
+	15, // 32: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:input_type -> riskprofiler.correlator.v1.AcceptFindingRequest
+	16, // 33: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:input_type -> riskprofiler.correlator.v1.MarkFalsePositiveRequest
+	17, // 34: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:input_type -> riskprofiler.correlator.v1.ReopenFindingRequest
+	18, // 35: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:input_type -> riskprofiler.correlator.v1.ReevaluateRequest
+	20, // 36: riskprofiler.correlator.v1.CorrelatorService.ListChecks:input_type -> riskprofiler.correlator.v1.ListChecksRequest
+	24, // 37: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:input_type -> riskprofiler.correlator.v1.GetAssetFindingsRequest
+	22, // 38: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:input_type -> riskprofiler.correlator.v1.EvaluateAssessmentRequest
+	9,  // 39: riskprofiler.correlator.v1.CorrelatorService.ListFindings:output_type -> riskprofiler.correlator.v1.ListFindingsResponse
+	2,  // 40: riskprofiler.correlator.v1.CorrelatorService.GetFinding:output_type -> riskprofiler.correlator.v1.Finding
+	12, // 41: riskprofiler.correlator.v1.CorrelatorService.ListRisks:output_type -> riskprofiler.correlator.v1.ListRisksResponse
+	14, // 42: riskprofiler.correlator.v1.CorrelatorService.GetRisk:output_type -> riskprofiler.correlator.v1.GetRiskResponse
+	2,  // 43: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:output_type -> riskprofiler.correlator.v1.Finding
+	2,  // 44: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:output_type -> riskprofiler.correlator.v1.Finding
+	2,  // 45: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:output_type -> riskprofiler.correlator.v1.Finding
+	19, // 46: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:output_type -> riskprofiler.correlator.v1.ReevaluateResponse
+	21, // 47: riskprofiler.correlator.v1.CorrelatorService.ListChecks:output_type -> riskprofiler.correlator.v1.ListChecksResponse
+	25, // 48: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:output_type -> riskprofiler.correlator.v1.GetAssetFindingsResponse
+	23, // 49: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:output_type -> riskprofiler.correlator.v1.EvaluateAssessmentResponse
+	39, // [39:50] is the sub-list for method output_type
+	28, // [28:39] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_correlator_v1_correlator_service_proto_init() }
@@ -2125,7 +2241,7 @@ func file_riskprofiler_correlator_v1_correlator_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc), len(file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -366,6 +366,45 @@ func local_request_CorrelatorService_ListChecks_0(ctx context.Context, marshaler
 	return msg, metadata, err
 }
 
+func request_CorrelatorService_GetAssetFindings_0(ctx context.Context, marshaler runtime.Marshaler, client CorrelatorServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetAssetFindingsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["asset"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "asset")
+	}
+	protoReq.Asset, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "asset", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.GetAssetFindings(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_CorrelatorService_GetAssetFindings_0(ctx context.Context, marshaler runtime.Marshaler, server CorrelatorServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetAssetFindingsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["asset"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "asset")
+	}
+	protoReq.Asset, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "asset", err)
+	}
+	msg, err := server.GetAssetFindings(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 // RegisterCorrelatorServiceHandlerServer registers the http handlers for service CorrelatorService to "mux".
 // UnaryRPC     :call CorrelatorServiceServer directly.
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
@@ -551,6 +590,26 @@ func RegisterCorrelatorServiceHandlerServer(ctx context.Context, mux *runtime.Se
 			return
 		}
 		forward_CorrelatorService_ListChecks_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodGet, pattern_CorrelatorService_GetAssetFindings_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/riskprofiler.correlator.v1.CorrelatorService/GetAssetFindings", runtime.WithHTTPPathPattern("/v1/{asset=assets/*}/findings"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_CorrelatorService_GetAssetFindings_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_CorrelatorService_GetAssetFindings_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
 
 	return nil
@@ -745,6 +804,23 @@ func RegisterCorrelatorServiceHandlerClient(ctx context.Context, mux *runtime.Se
 		}
 		forward_CorrelatorService_ListChecks_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_CorrelatorService_GetAssetFindings_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/riskprofiler.correlator.v1.CorrelatorService/GetAssetFindings", runtime.WithHTTPPathPattern("/v1/{asset=assets/*}/findings"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_CorrelatorService_GetAssetFindings_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_CorrelatorService_GetAssetFindings_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
@@ -758,6 +834,7 @@ var (
 	pattern_CorrelatorService_ReopenFinding_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "findings", "name"}, "reopen"))
 	pattern_CorrelatorService_Reevaluate_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "findings"}, "reevaluate"))
 	pattern_CorrelatorService_ListChecks_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "checks"}, ""))
+	pattern_CorrelatorService_GetAssetFindings_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "assets", "asset", "findings"}, ""))
 )
 
 var (
@@ -770,4 +847,5 @@ var (
 	forward_CorrelatorService_ReopenFinding_0     = runtime.ForwardResponseMessage
 	forward_CorrelatorService_Reevaluate_0        = runtime.ForwardResponseMessage
 	forward_CorrelatorService_ListChecks_0        = runtime.ForwardResponseMessage
+	forward_CorrelatorService_GetAssetFindings_0  = runtime.ForwardResponseMessage
 )

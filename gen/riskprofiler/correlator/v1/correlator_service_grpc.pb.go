@@ -30,6 +30,7 @@ const (
 	CorrelatorService_ReopenFinding_FullMethodName      = "/riskprofiler.correlator.v1.CorrelatorService/ReopenFinding"
 	CorrelatorService_Reevaluate_FullMethodName         = "/riskprofiler.correlator.v1.CorrelatorService/Reevaluate"
 	CorrelatorService_ListChecks_FullMethodName         = "/riskprofiler.correlator.v1.CorrelatorService/ListChecks"
+	CorrelatorService_GetAssetFindings_FullMethodName   = "/riskprofiler.correlator.v1.CorrelatorService/GetAssetFindings"
 	CorrelatorService_EvaluateAssessment_FullMethodName = "/riskprofiler.correlator.v1.CorrelatorService/EvaluateAssessment"
 )
 
@@ -57,6 +58,8 @@ type CorrelatorServiceClient interface {
 	Reevaluate(ctx context.Context, in *ReevaluateRequest, opts ...grpc.CallOption) (*ReevaluateResponse, error)
 	// ListChecks lists the check catalogue.
 	ListChecks(ctx context.Context, in *ListChecksRequest, opts ...grpc.CallOption) (*ListChecksResponse, error)
+	// GetAssetFindings returns all findings and risks of one asset.
+	GetAssetFindings(ctx context.Context, in *GetAssetFindingsRequest, opts ...grpc.CallOption) (*GetAssetFindingsResponse, error)
 	// EvaluateAssessment evaluates one page of the assets that an assessment reached.
 	EvaluateAssessment(ctx context.Context, in *EvaluateAssessmentRequest, opts ...grpc.CallOption) (*EvaluateAssessmentResponse, error)
 }
@@ -159,6 +162,16 @@ func (c *correlatorServiceClient) ListChecks(ctx context.Context, in *ListChecks
 	return out, nil
 }
 
+func (c *correlatorServiceClient) GetAssetFindings(ctx context.Context, in *GetAssetFindingsRequest, opts ...grpc.CallOption) (*GetAssetFindingsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAssetFindingsResponse)
+	err := c.cc.Invoke(ctx, CorrelatorService_GetAssetFindings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *correlatorServiceClient) EvaluateAssessment(ctx context.Context, in *EvaluateAssessmentRequest, opts ...grpc.CallOption) (*EvaluateAssessmentResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EvaluateAssessmentResponse)
@@ -193,6 +206,8 @@ type CorrelatorServiceServer interface {
 	Reevaluate(context.Context, *ReevaluateRequest) (*ReevaluateResponse, error)
 	// ListChecks lists the check catalogue.
 	ListChecks(context.Context, *ListChecksRequest) (*ListChecksResponse, error)
+	// GetAssetFindings returns all findings and risks of one asset.
+	GetAssetFindings(context.Context, *GetAssetFindingsRequest) (*GetAssetFindingsResponse, error)
 	// EvaluateAssessment evaluates one page of the assets that an assessment reached.
 	EvaluateAssessment(context.Context, *EvaluateAssessmentRequest) (*EvaluateAssessmentResponse, error)
 	mustEmbedUnimplementedCorrelatorServiceServer()
@@ -231,6 +246,9 @@ func (UnimplementedCorrelatorServiceServer) Reevaluate(context.Context, *Reevalu
 }
 func (UnimplementedCorrelatorServiceServer) ListChecks(context.Context, *ListChecksRequest) (*ListChecksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListChecks not implemented")
+}
+func (UnimplementedCorrelatorServiceServer) GetAssetFindings(context.Context, *GetAssetFindingsRequest) (*GetAssetFindingsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAssetFindings not implemented")
 }
 func (UnimplementedCorrelatorServiceServer) EvaluateAssessment(context.Context, *EvaluateAssessmentRequest) (*EvaluateAssessmentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EvaluateAssessment not implemented")
@@ -418,6 +436,24 @@ func _CorrelatorService_ListChecks_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CorrelatorService_GetAssetFindings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAssetFindingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CorrelatorServiceServer).GetAssetFindings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CorrelatorService_GetAssetFindings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CorrelatorServiceServer).GetAssetFindings(ctx, req.(*GetAssetFindingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CorrelatorService_EvaluateAssessment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EvaluateAssessmentRequest)
 	if err := dec(in); err != nil {
@@ -478,6 +514,10 @@ var CorrelatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListChecks",
 			Handler:    _CorrelatorService_ListChecks_Handler,
+		},
+		{
+			MethodName: "GetAssetFindings",
+			Handler:    _CorrelatorService_GetAssetFindings_Handler,
 		},
 		{
 			MethodName: "EvaluateAssessment",

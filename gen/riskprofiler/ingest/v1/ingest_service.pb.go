@@ -2128,7 +2128,7 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\vProofMethod\x12\x1c\n" +
 	"\x18PROOF_METHOD_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PROOF_METHOD_DNS_TXT\x10\x01\x12\x1a\n" +
-	"\x16PROOF_METHOD_HTTP_FILE\x10\x022\xd3\x19\n" +
+	"\x16PROOF_METHOD_HTTP_FILE\x10\x022\xde\x19\n" +
 	"\rIngestService\x12\x90\x01\n" +
 	"\vCreateAsset\x12*.riskprofiler.ingest.v1.CreateAssetRequest\x1a\x1c.riskprofiler.model.v1.Asset\"7\xba\xd2\x18\x1a\n" +
 	"\x05admin\n" +
@@ -2201,9 +2201,9 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\boperator\x12\tscheduler\x12\breporter\x12\n" +
 	"correlator\x82\xd3\xe4\x93\x02)\x12'/v1/{assessment=assessments/*}/coverage\x12\x83\x01\n" +
 	"\fSubmitResult\x12+.riskprofiler.ingest.v1.SubmitResultRequest\x1a,.riskprofiler.ingest.v1.SubmitResultResponse\"\x18\xba\xd2\x18\x14\x12\ascanner\x12\tscheduler\x12}\n" +
-	"\rGetJobRecords\x12,.riskprofiler.ingest.v1.GetJobRecordsRequest\x1a-.riskprofiler.ingest.v1.GetJobRecordsResponse\"\x0f\xba\xd2\x18\v\x12\tscheduler\x12\x88\x01\n" +
-	"\rGetAssetState\x12,.riskprofiler.ingest.v1.GetAssetStateRequest\x1a-.riskprofiler.ingest.v1.GetAssetStateResponse\"\x1a\xba\xd2\x18\x16\x12\n" +
-	"correlator\x12\breporter\x12\x9d\x01\n" +
+	"\rGetJobRecords\x12,.riskprofiler.ingest.v1.GetJobRecordsRequest\x1a-.riskprofiler.ingest.v1.GetJobRecordsResponse\"\x0f\xba\xd2\x18\v\x12\tscheduler\x12\x93\x01\n" +
+	"\rGetAssetState\x12,.riskprofiler.ingest.v1.GetAssetStateRequest\x1a-.riskprofiler.ingest.v1.GetAssetStateResponse\"%\xba\xd2\x18!\x12\n" +
+	"correlator\x12\breporter\x12\tscheduler\x12\x9d\x01\n" +
 	"\x14ListAssessmentAssets\x123.riskprofiler.ingest.v1.ListAssessmentAssetsRequest\x1a4.riskprofiler.ingest.v1.ListAssessmentAssetsResponse\"\x1a\xba\xd2\x18\x16\x12\n" +
 	"correlator\x12\breporterBJZHgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1;ingestv1b\x06proto3"
 

@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ScanJob is one scan type on one target in one assessment: the message on a scan queue.
+// ScanJob is one scan type on one target in one assessment.
 type ScanJob struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Derived from assessment, scan type and target: the same job always has the same id.
@@ -36,10 +36,8 @@ type ScanJob struct {
 	ScanType ScanType     `protobuf:"varint,5,opt,name=scan_type,json=scanType,proto3,enum=riskprofiler.model.v1.ScanType" json:"scan_type,omitempty"`
 	Target   *Target      `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`
 	Options  *ScanOptions `protobuf:"bytes,7,opt,name=options,proto3" json:"options,omitempty"`
-	// Completes the waiting workflow step.
-	TaskToken string `protobuf:"bytes,8,opt,name=task_token,json=taskToken,proto3" json:"task_token,omitempty"`
 	// The path by which the target was found.
-	Path          []*Discovery `protobuf:"bytes,9,rep,name=path,proto3" json:"path,omitempty"`
+	Path          []*Discovery `protobuf:"bytes,8,rep,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -123,18 +121,64 @@ func (x *ScanJob) GetOptions() *ScanOptions {
 	return nil
 }
 
-func (x *ScanJob) GetTaskToken() string {
-	if x != nil {
-		return x.TaskToken
-	}
-	return ""
-}
-
 func (x *ScanJob) GetPath() []*Discovery {
 	if x != nil {
 		return x.Path
 	}
 	return nil
+}
+
+// ScanTask is a scan job with the token that completes the workflow step waiting for it: the message on a scan queue.
+type ScanTask struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           *ScanJob               `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	TaskToken     string                 `protobuf:"bytes,2,opt,name=task_token,json=taskToken,proto3" json:"task_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScanTask) Reset() {
+	*x = ScanTask{}
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScanTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScanTask) ProtoMessage() {}
+
+func (x *ScanTask) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScanTask.ProtoReflect.Descriptor instead.
+func (*ScanTask) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ScanTask) GetJob() *ScanJob {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *ScanTask) GetTaskToken() string {
+	if x != nil {
+		return x.TaskToken
+	}
+	return ""
 }
 
 // ScanOptions tune one job.
@@ -151,7 +195,7 @@ type ScanOptions struct {
 
 func (x *ScanOptions) Reset() {
 	*x = ScanOptions{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[1]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -163,7 +207,7 @@ func (x *ScanOptions) String() string {
 func (*ScanOptions) ProtoMessage() {}
 
 func (x *ScanOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[1]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -176,7 +220,7 @@ func (x *ScanOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanOptions.ProtoReflect.Descriptor instead.
 func (*ScanOptions) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{1}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ScanOptions) GetProfile() Profile {
@@ -215,13 +259,15 @@ type ScanCompleted struct {
 	CompletedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=completed_at,json=completedAt,proto3" json:"completed_at,omitempty"`
 	// Scanner version, to tell unequal runs apart.
 	ScannerVersion string `protobuf:"bytes,8,opt,name=scanner_version,json=scannerVersion,proto3" json:"scanner_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Completes the waiting workflow step; empty for a scan asked for directly.
+	TaskToken     string `protobuf:"bytes,9,opt,name=task_token,json=taskToken,proto3" json:"task_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ScanCompleted) Reset() {
 	*x = ScanCompleted{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[2]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -233,7 +279,7 @@ func (x *ScanCompleted) String() string {
 func (*ScanCompleted) ProtoMessage() {}
 
 func (x *ScanCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[2]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -246,7 +292,7 @@ func (x *ScanCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanCompleted.ProtoReflect.Descriptor instead.
 func (*ScanCompleted) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{2}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ScanCompleted) GetJob() *ScanJob {
@@ -305,6 +351,13 @@ func (x *ScanCompleted) GetScannerVersion() string {
 	return ""
 }
 
+func (x *ScanCompleted) GetTaskToken() string {
+	if x != nil {
+		return x.TaskToken
+	}
+	return ""
+}
+
 // Lead is something a scan found that may be worth another scan.
 type Lead struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -320,7 +373,7 @@ type Lead struct {
 
 func (x *Lead) Reset() {
 	*x = Lead{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[3]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +385,7 @@ func (x *Lead) String() string {
 func (*Lead) ProtoMessage() {}
 
 func (x *Lead) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[3]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +398,7 @@ func (x *Lead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lead.ProtoReflect.Descriptor instead.
 func (*Lead) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{3}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Lead) GetTarget() *Target {
@@ -387,7 +440,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[4]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +452,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[4]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +465,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{4}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Coverage) GetAssessment() string {
@@ -491,7 +544,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +556,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +569,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{5}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *JobRecord) GetCoverage() *Coverage {
@@ -560,7 +613,7 @@ type AssetChanged struct {
 
 func (x *AssetChanged) Reset() {
 	*x = AssetChanged{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +625,7 @@ func (x *AssetChanged) String() string {
 func (*AssetChanged) ProtoMessage() {}
 
 func (x *AssetChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +638,7 @@ func (x *AssetChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssetChanged.ProtoReflect.Descriptor instead.
 func (*AssetChanged) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{6}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AssetChanged) GetTenant() string {
@@ -631,7 +684,7 @@ type ObservationSet struct {
 
 func (x *ObservationSet) Reset() {
 	*x = ObservationSet{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -643,7 +696,7 @@ func (x *ObservationSet) String() string {
 func (*ObservationSet) ProtoMessage() {}
 
 func (x *ObservationSet) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -656,7 +709,7 @@ func (x *ObservationSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObservationSet.ProtoReflect.Descriptor instead.
 func (*ObservationSet) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{7}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ObservationSet) GetAsset() string {
@@ -719,7 +772,7 @@ var File_riskprofiler_model_v1_scan_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_scan_proto_rawDesc = "" +
 	"\n" +
-	" riskprofiler/model/v1/scan.proto\x12\x15riskprofiler.model.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/asset.proto\x1a'riskprofiler/model/v1/observation.proto\x1a!riskprofiler/model/v1/types.proto\"\xed\x02\n" +
+	" riskprofiler/model/v1/scan.proto\x12\x15riskprofiler.model.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/asset.proto\x1a'riskprofiler/model/v1/observation.proto\x1a!riskprofiler/model/v1/types.proto\"\xce\x02\n" +
 	"\aScanJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x1e\n" +
@@ -729,14 +782,16 @@ const file_riskprofiler_model_v1_scan_proto_rawDesc = "" +
 	"\x04seed\x18\x04 \x01(\tR\x04seed\x12<\n" +
 	"\tscan_type\x18\x05 \x01(\x0e2\x1f.riskprofiler.model.v1.ScanTypeR\bscanType\x125\n" +
 	"\x06target\x18\x06 \x01(\v2\x1d.riskprofiler.model.v1.TargetR\x06target\x12<\n" +
-	"\aoptions\x18\a \x01(\v2\".riskprofiler.model.v1.ScanOptionsR\aoptions\x12\x1d\n" +
+	"\aoptions\x18\a \x01(\v2\".riskprofiler.model.v1.ScanOptionsR\aoptions\x124\n" +
+	"\x04path\x18\b \x03(\v2 .riskprofiler.model.v1.DiscoveryR\x04path\"[\n" +
+	"\bScanTask\x120\n" +
+	"\x03job\x18\x01 \x01(\v2\x1e.riskprofiler.model.v1.ScanJobR\x03job\x12\x1d\n" +
 	"\n" +
-	"task_token\x18\b \x01(\tR\ttaskToken\x124\n" +
-	"\x04path\x18\t \x03(\v2 .riskprofiler.model.v1.DiscoveryR\x04path\"\x90\x01\n" +
+	"task_token\x18\x02 \x01(\tR\ttaskToken\"\x90\x01\n" +
 	"\vScanOptions\x128\n" +
 	"\aprofile\x18\x01 \x01(\x0e2\x1e.riskprofiler.model.v1.ProfileR\aprofile\x12\x14\n" +
 	"\x05ports\x18\x02 \x01(\tR\x05ports\x121\n" +
-	"\x06budget\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06budget\"\xb1\x03\n" +
+	"\x06budget\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06budget\"\xd0\x03\n" +
 	"\rScanCompleted\x120\n" +
 	"\x03job\x18\x01 \x01(\v2\x1e.riskprofiler.model.v1.ScanJobR\x03job\x128\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x1e.riskprofiler.model.v1.OutcomeR\aoutcome\x12\x16\n" +
@@ -746,7 +801,9 @@ const file_riskprofiler_model_v1_scan_proto_rawDesc = "" +
 	"\n" +
 	"started_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12=\n" +
 	"\fcompleted_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vcompletedAt\x12'\n" +
-	"\x0fscanner_version\x18\b \x01(\tR\x0escannerVersion\"\x99\x01\n" +
+	"\x0fscanner_version\x18\b \x01(\tR\x0escannerVersion\x12\x1d\n" +
+	"\n" +
+	"task_token\x18\t \x01(\tR\ttaskToken\"\x99\x01\n" +
 	"\x04Lead\x125\n" +
 	"\x06target\x18\x01 \x01(\v2\x1d.riskprofiler.model.v1.TargetR\x06target\x12>\n" +
 	"\n" +
@@ -802,58 +859,60 @@ func file_riskprofiler_model_v1_scan_proto_rawDescGZIP() []byte {
 	return file_riskprofiler_model_v1_scan_proto_rawDescData
 }
 
-var file_riskprofiler_model_v1_scan_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_riskprofiler_model_v1_scan_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_riskprofiler_model_v1_scan_proto_goTypes = []any{
 	(*ScanJob)(nil),               // 0: riskprofiler.model.v1.ScanJob
-	(*ScanOptions)(nil),           // 1: riskprofiler.model.v1.ScanOptions
-	(*ScanCompleted)(nil),         // 2: riskprofiler.model.v1.ScanCompleted
-	(*Lead)(nil),                  // 3: riskprofiler.model.v1.Lead
-	(*Coverage)(nil),              // 4: riskprofiler.model.v1.Coverage
-	(*JobRecord)(nil),             // 5: riskprofiler.model.v1.JobRecord
-	(*AssetChanged)(nil),          // 6: riskprofiler.model.v1.AssetChanged
-	(*ObservationSet)(nil),        // 7: riskprofiler.model.v1.ObservationSet
-	(ScanType)(0),                 // 8: riskprofiler.model.v1.ScanType
-	(*Target)(nil),                // 9: riskprofiler.model.v1.Target
-	(*Discovery)(nil),             // 10: riskprofiler.model.v1.Discovery
-	(Profile)(0),                  // 11: riskprofiler.model.v1.Profile
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(Outcome)(0),                  // 13: riskprofiler.model.v1.Outcome
-	(*Observation)(nil),           // 14: riskprofiler.model.v1.Observation
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*ScanTask)(nil),              // 1: riskprofiler.model.v1.ScanTask
+	(*ScanOptions)(nil),           // 2: riskprofiler.model.v1.ScanOptions
+	(*ScanCompleted)(nil),         // 3: riskprofiler.model.v1.ScanCompleted
+	(*Lead)(nil),                  // 4: riskprofiler.model.v1.Lead
+	(*Coverage)(nil),              // 5: riskprofiler.model.v1.Coverage
+	(*JobRecord)(nil),             // 6: riskprofiler.model.v1.JobRecord
+	(*AssetChanged)(nil),          // 7: riskprofiler.model.v1.AssetChanged
+	(*ObservationSet)(nil),        // 8: riskprofiler.model.v1.ObservationSet
+	(ScanType)(0),                 // 9: riskprofiler.model.v1.ScanType
+	(*Target)(nil),                // 10: riskprofiler.model.v1.Target
+	(*Discovery)(nil),             // 11: riskprofiler.model.v1.Discovery
+	(Profile)(0),                  // 12: riskprofiler.model.v1.Profile
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(Outcome)(0),                  // 14: riskprofiler.model.v1.Outcome
+	(*Observation)(nil),           // 15: riskprofiler.model.v1.Observation
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 }
 var file_riskprofiler_model_v1_scan_proto_depIdxs = []int32{
-	8,  // 0: riskprofiler.model.v1.ScanJob.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	9,  // 1: riskprofiler.model.v1.ScanJob.target:type_name -> riskprofiler.model.v1.Target
-	1,  // 2: riskprofiler.model.v1.ScanJob.options:type_name -> riskprofiler.model.v1.ScanOptions
-	10, // 3: riskprofiler.model.v1.ScanJob.path:type_name -> riskprofiler.model.v1.Discovery
-	11, // 4: riskprofiler.model.v1.ScanOptions.profile:type_name -> riskprofiler.model.v1.Profile
-	12, // 5: riskprofiler.model.v1.ScanOptions.budget:type_name -> google.protobuf.Duration
-	0,  // 6: riskprofiler.model.v1.ScanCompleted.job:type_name -> riskprofiler.model.v1.ScanJob
-	13, // 7: riskprofiler.model.v1.ScanCompleted.outcome:type_name -> riskprofiler.model.v1.Outcome
-	14, // 8: riskprofiler.model.v1.ScanCompleted.observations:type_name -> riskprofiler.model.v1.Observation
-	3,  // 9: riskprofiler.model.v1.ScanCompleted.leads:type_name -> riskprofiler.model.v1.Lead
-	15, // 10: riskprofiler.model.v1.ScanCompleted.started_at:type_name -> google.protobuf.Timestamp
-	15, // 11: riskprofiler.model.v1.ScanCompleted.completed_at:type_name -> google.protobuf.Timestamp
-	9,  // 12: riskprofiler.model.v1.Lead.target:type_name -> riskprofiler.model.v1.Target
-	8,  // 13: riskprofiler.model.v1.Lead.scan_types:type_name -> riskprofiler.model.v1.ScanType
-	8,  // 14: riskprofiler.model.v1.Coverage.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	9,  // 15: riskprofiler.model.v1.Coverage.target:type_name -> riskprofiler.model.v1.Target
-	13, // 16: riskprofiler.model.v1.Coverage.outcome:type_name -> riskprofiler.model.v1.Outcome
-	15, // 17: riskprofiler.model.v1.Coverage.started_at:type_name -> google.protobuf.Timestamp
-	15, // 18: riskprofiler.model.v1.Coverage.completed_at:type_name -> google.protobuf.Timestamp
-	4,  // 19: riskprofiler.model.v1.JobRecord.coverage:type_name -> riskprofiler.model.v1.Coverage
-	3,  // 20: riskprofiler.model.v1.JobRecord.leads:type_name -> riskprofiler.model.v1.Lead
-	10, // 21: riskprofiler.model.v1.JobRecord.path:type_name -> riskprofiler.model.v1.Discovery
-	8,  // 22: riskprofiler.model.v1.ObservationSet.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	14, // 23: riskprofiler.model.v1.ObservationSet.observations:type_name -> riskprofiler.model.v1.Observation
-	15, // 24: riskprofiler.model.v1.ObservationSet.complete_at:type_name -> google.protobuf.Timestamp
-	15, // 25: riskprofiler.model.v1.ObservationSet.scanned_at:type_name -> google.protobuf.Timestamp
-	13, // 26: riskprofiler.model.v1.ObservationSet.outcome:type_name -> riskprofiler.model.v1.Outcome
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	9,  // 0: riskprofiler.model.v1.ScanJob.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	10, // 1: riskprofiler.model.v1.ScanJob.target:type_name -> riskprofiler.model.v1.Target
+	2,  // 2: riskprofiler.model.v1.ScanJob.options:type_name -> riskprofiler.model.v1.ScanOptions
+	11, // 3: riskprofiler.model.v1.ScanJob.path:type_name -> riskprofiler.model.v1.Discovery
+	0,  // 4: riskprofiler.model.v1.ScanTask.job:type_name -> riskprofiler.model.v1.ScanJob
+	12, // 5: riskprofiler.model.v1.ScanOptions.profile:type_name -> riskprofiler.model.v1.Profile
+	13, // 6: riskprofiler.model.v1.ScanOptions.budget:type_name -> google.protobuf.Duration
+	0,  // 7: riskprofiler.model.v1.ScanCompleted.job:type_name -> riskprofiler.model.v1.ScanJob
+	14, // 8: riskprofiler.model.v1.ScanCompleted.outcome:type_name -> riskprofiler.model.v1.Outcome
+	15, // 9: riskprofiler.model.v1.ScanCompleted.observations:type_name -> riskprofiler.model.v1.Observation
+	4,  // 10: riskprofiler.model.v1.ScanCompleted.leads:type_name -> riskprofiler.model.v1.Lead
+	16, // 11: riskprofiler.model.v1.ScanCompleted.started_at:type_name -> google.protobuf.Timestamp
+	16, // 12: riskprofiler.model.v1.ScanCompleted.completed_at:type_name -> google.protobuf.Timestamp
+	10, // 13: riskprofiler.model.v1.Lead.target:type_name -> riskprofiler.model.v1.Target
+	9,  // 14: riskprofiler.model.v1.Lead.scan_types:type_name -> riskprofiler.model.v1.ScanType
+	9,  // 15: riskprofiler.model.v1.Coverage.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	10, // 16: riskprofiler.model.v1.Coverage.target:type_name -> riskprofiler.model.v1.Target
+	14, // 17: riskprofiler.model.v1.Coverage.outcome:type_name -> riskprofiler.model.v1.Outcome
+	16, // 18: riskprofiler.model.v1.Coverage.started_at:type_name -> google.protobuf.Timestamp
+	16, // 19: riskprofiler.model.v1.Coverage.completed_at:type_name -> google.protobuf.Timestamp
+	5,  // 20: riskprofiler.model.v1.JobRecord.coverage:type_name -> riskprofiler.model.v1.Coverage
+	4,  // 21: riskprofiler.model.v1.JobRecord.leads:type_name -> riskprofiler.model.v1.Lead
+	11, // 22: riskprofiler.model.v1.JobRecord.path:type_name -> riskprofiler.model.v1.Discovery
+	9,  // 23: riskprofiler.model.v1.ObservationSet.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	15, // 24: riskprofiler.model.v1.ObservationSet.observations:type_name -> riskprofiler.model.v1.Observation
+	16, // 25: riskprofiler.model.v1.ObservationSet.complete_at:type_name -> google.protobuf.Timestamp
+	16, // 26: riskprofiler.model.v1.ObservationSet.scanned_at:type_name -> google.protobuf.Timestamp
+	14, // 27: riskprofiler.model.v1.ObservationSet.outcome:type_name -> riskprofiler.model.v1.Outcome
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_scan_proto_init() }
@@ -870,7 +929,7 @@ func file_riskprofiler_model_v1_scan_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_model_v1_scan_proto_rawDesc), len(file_riskprofiler_model_v1_scan_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

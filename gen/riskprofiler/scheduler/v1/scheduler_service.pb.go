@@ -270,6 +270,7 @@ type Cadence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ScanType      v1.ScanType            `protobuf:"varint,1,opt,name=scan_type,json=scanType,proto3,enum=riskprofiler.model.v1.ScanType" json:"scan_type,omitempty"`
 	Every         *durationpb.Duration   `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`
+	LastRunTime   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_run_time,json=lastRunTime,proto3" json:"last_run_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -318,6 +319,13 @@ func (x *Cadence) GetEvery() *durationpb.Duration {
 	return nil
 }
 
+func (x *Cadence) GetLastRunTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastRunTime
+	}
+	return nil
+}
+
 // Assessment is one run of the workflow.
 type Assessment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -341,6 +349,8 @@ type Assessment struct {
 	Report string `protobuf:"bytes,15,opt,name=report,proto3" json:"report,omitempty"`
 	// Seeds with restricted ports, from targets such as host:port.
 	ResolvedSeeds []*Seed `protobuf:"bytes,16,rep,name=resolved_seeds,json=resolvedSeeds,proto3" json:"resolved_seeds,omitempty"`
+	// Report and notifications are done: nothing more will change.
+	Closed        bool `protobuf:"varint,17,opt,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -485,6 +495,13 @@ func (x *Assessment) GetResolvedSeeds() []*Seed {
 		return x.ResolvedSeeds
 	}
 	return nil
+}
+
+func (x *Assessment) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
 }
 
 // Seed is one parsed target of an assessment.
@@ -1714,9 +1731,11 @@ type FinishAssessmentRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Assessment string                 `protobuf:"bytes,1,opt,name=assessment,proto3" json:"assessment,omitempty"`
 	// Empty if all went well.
-	Error         string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
-	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
-	Report        string `protobuf:"bytes,4,opt,name=report,proto3" json:"report,omitempty"`
+	Error  string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Cause  string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	Report string `protobuf:"bytes,4,opt,name=report,proto3" json:"report,omitempty"`
+	// All jobs are done and correlated; the report comes next.
+	Scanned       bool `protobuf:"varint,5,opt,name=scanned,proto3" json:"scanned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1777,6 +1796,13 @@ func (x *FinishAssessmentRequest) GetReport() string {
 		return x.Report
 	}
 	return ""
+}
+
+func (x *FinishAssessmentRequest) GetScanned() bool {
+	if x != nil {
+		return x.Scanned
+	}
+	return false
 }
 
 // Answer of FinishAssessment.
@@ -1931,11 +1957,12 @@ const file_riskprofiler_scheduler_v1_scheduler_service_proto_rawDesc = "" +
 	"createTime\x12\"\n" +
 	"\n" +
 	"created_by\x18\x0f \x01(\tB\x03\xe0A\x03R\tcreatedBy\x12\x12\n" +
-	"\x04etag\x18\x10 \x01(\tR\x04etag\"\x97\x01\n" +
+	"\x04etag\x18\x10 \x01(\tR\x04etag\"\xdc\x01\n" +
 	"\aCadence\x12H\n" +
 	"\tscan_type\x18\x01 \x01(\x0e2\x1f.riskprofiler.model.v1.ScanTypeB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\bscanType\x12B\n" +
-	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xe7\x84\x0f2\x02\b<R\x05every\"\xd9\x06\n" +
+	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xe7\x84\x0f2\x02\b<R\x05every\x12C\n" +
+	"\rlast_run_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vlastRunTime\"\xf1\x06\n" +
 	"\n" +
 	"Assessment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -1958,7 +1985,8 @@ const file_riskprofiler_scheduler_v1_scheduler_service_proto_rawDesc = "" +
 	"\bprogress\x18\r \x01(\v2#.riskprofiler.scheduler.v1.ProgressR\bprogress\x12\x19\n" +
 	"\btrace_id\x18\x0e \x01(\tR\atraceId\x12\x16\n" +
 	"\x06report\x18\x0f \x01(\tR\x06report\x12F\n" +
-	"\x0eresolved_seeds\x18\x10 \x03(\v2\x1f.riskprofiler.scheduler.v1.SeedR\rresolvedSeeds\"\x97\x01\n" +
+	"\x0eresolved_seeds\x18\x10 \x03(\v2\x1f.riskprofiler.scheduler.v1.SeedR\rresolvedSeeds\x12\x16\n" +
+	"\x06closed\x18\x11 \x01(\bR\x06closed\"\x97\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTATE_ACCEPTED\x10\x01\x12\x11\n" +
@@ -2049,14 +2077,15 @@ const file_riskprofiler_scheduler_v1_scheduler_service_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\v2\x1e.riskprofiler.model.v1.ScanJobB\x06\xbaH\x03\xc8\x01\x01R\x03job\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\"\x1a\n" +
-	"\x18RecordJobFailureResponse\"\xa6\x01\n" +
+	"\x18RecordJobFailureResponse\"\xc0\x01\n" +
 	"\x17FinishAssessmentRequest\x12G\n" +
 	"\n" +
 	"assessment\x18\x01 \x01(\tB'\xe0A\x02\xbaH!r\x1f2\x1d^assessments/[a-z0-9-]{1,64}$R\n" +
 	"assessment\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\x12\x16\n" +
-	"\x06report\x18\x04 \x01(\tR\x06report\"\x1a\n" +
+	"\x06report\x18\x04 \x01(\tR\x06report\x12\x18\n" +
+	"\ascanned\x18\x05 \x01(\bR\ascanned\"\x1a\n" +
 	"\x18FinishAssessmentResponse\"\r\n" +
 	"\vTickRequest\"F\n" +
 	"\fTickResponse\x12\x18\n" +
@@ -2186,65 +2215,66 @@ var file_riskprofiler_scheduler_v1_scheduler_service_proto_depIdxs = []int32{
 	32, // 5: riskprofiler.scheduler.v1.Plan.create_time:type_name -> google.protobuf.Timestamp
 	31, // 6: riskprofiler.scheduler.v1.Cadence.scan_type:type_name -> riskprofiler.model.v1.ScanType
 	33, // 7: riskprofiler.scheduler.v1.Cadence.every:type_name -> google.protobuf.Duration
-	30, // 8: riskprofiler.scheduler.v1.Assessment.profile:type_name -> riskprofiler.model.v1.Profile
-	31, // 9: riskprofiler.scheduler.v1.Assessment.scan_types:type_name -> riskprofiler.model.v1.ScanType
-	0,  // 10: riskprofiler.scheduler.v1.Assessment.state:type_name -> riskprofiler.scheduler.v1.Assessment.State
-	32, // 11: riskprofiler.scheduler.v1.Assessment.create_time:type_name -> google.protobuf.Timestamp
-	32, // 12: riskprofiler.scheduler.v1.Assessment.start_time:type_name -> google.protobuf.Timestamp
-	32, // 13: riskprofiler.scheduler.v1.Assessment.end_time:type_name -> google.protobuf.Timestamp
-	5,  // 14: riskprofiler.scheduler.v1.Assessment.progress:type_name -> riskprofiler.scheduler.v1.Progress
-	4,  // 15: riskprofiler.scheduler.v1.Assessment.resolved_seeds:type_name -> riskprofiler.scheduler.v1.Seed
-	34, // 16: riskprofiler.scheduler.v1.Seed.kind:type_name -> riskprofiler.model.v1.AssetKind
-	32, // 17: riskprofiler.scheduler.v1.AssessmentEvent.time:type_name -> google.protobuf.Timestamp
-	35, // 18: riskprofiler.scheduler.v1.AssessmentEvent.coverage:type_name -> riskprofiler.model.v1.Coverage
-	0,  // 19: riskprofiler.scheduler.v1.AssessmentEvent.state:type_name -> riskprofiler.scheduler.v1.Assessment.State
-	5,  // 20: riskprofiler.scheduler.v1.AssessmentEvent.progress:type_name -> riskprofiler.scheduler.v1.Progress
-	1,  // 21: riskprofiler.scheduler.v1.CreatePlanRequest.plan:type_name -> riskprofiler.scheduler.v1.Plan
-	1,  // 22: riskprofiler.scheduler.v1.ListPlansResponse.plans:type_name -> riskprofiler.scheduler.v1.Plan
-	1,  // 23: riskprofiler.scheduler.v1.UpdatePlanRequest.plan:type_name -> riskprofiler.scheduler.v1.Plan
-	36, // 24: riskprofiler.scheduler.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
-	30, // 25: riskprofiler.scheduler.v1.CreateAssessmentRequest.profile:type_name -> riskprofiler.model.v1.Profile
-	31, // 26: riskprofiler.scheduler.v1.CreateAssessmentRequest.scan_types:type_name -> riskprofiler.model.v1.ScanType
-	3,  // 27: riskprofiler.scheduler.v1.ListAssessmentsResponse.assessments:type_name -> riskprofiler.scheduler.v1.Assessment
-	6,  // 28: riskprofiler.scheduler.v1.ListAssessmentEventsResponse.events:type_name -> riskprofiler.scheduler.v1.AssessmentEvent
-	23, // 29: riskprofiler.scheduler.v1.NextWaveResponse.jobs:type_name -> riskprofiler.scheduler.v1.WaveJob
-	37, // 30: riskprofiler.scheduler.v1.WaveJob.job:type_name -> riskprofiler.model.v1.ScanJob
-	37, // 31: riskprofiler.scheduler.v1.RecordJobFailureRequest.job:type_name -> riskprofiler.model.v1.ScanJob
-	7,  // 32: riskprofiler.scheduler.v1.SchedulerService.CreatePlan:input_type -> riskprofiler.scheduler.v1.CreatePlanRequest
-	8,  // 33: riskprofiler.scheduler.v1.SchedulerService.GetPlan:input_type -> riskprofiler.scheduler.v1.GetPlanRequest
-	9,  // 34: riskprofiler.scheduler.v1.SchedulerService.ListPlans:input_type -> riskprofiler.scheduler.v1.ListPlansRequest
-	11, // 35: riskprofiler.scheduler.v1.SchedulerService.UpdatePlan:input_type -> riskprofiler.scheduler.v1.UpdatePlanRequest
-	12, // 36: riskprofiler.scheduler.v1.SchedulerService.DeletePlan:input_type -> riskprofiler.scheduler.v1.DeletePlanRequest
-	13, // 37: riskprofiler.scheduler.v1.SchedulerService.CreateAssessment:input_type -> riskprofiler.scheduler.v1.CreateAssessmentRequest
-	14, // 38: riskprofiler.scheduler.v1.SchedulerService.GetAssessment:input_type -> riskprofiler.scheduler.v1.GetAssessmentRequest
-	15, // 39: riskprofiler.scheduler.v1.SchedulerService.ListAssessments:input_type -> riskprofiler.scheduler.v1.ListAssessmentsRequest
-	17, // 40: riskprofiler.scheduler.v1.SchedulerService.WatchAssessment:input_type -> riskprofiler.scheduler.v1.WatchAssessmentRequest
-	18, // 41: riskprofiler.scheduler.v1.SchedulerService.ListAssessmentEvents:input_type -> riskprofiler.scheduler.v1.ListAssessmentEventsRequest
-	20, // 42: riskprofiler.scheduler.v1.SchedulerService.CancelAssessment:input_type -> riskprofiler.scheduler.v1.CancelAssessmentRequest
-	21, // 43: riskprofiler.scheduler.v1.SchedulerService.NextWave:input_type -> riskprofiler.scheduler.v1.NextWaveRequest
-	24, // 44: riskprofiler.scheduler.v1.SchedulerService.RecordJobFailure:input_type -> riskprofiler.scheduler.v1.RecordJobFailureRequest
-	26, // 45: riskprofiler.scheduler.v1.SchedulerService.FinishAssessment:input_type -> riskprofiler.scheduler.v1.FinishAssessmentRequest
-	28, // 46: riskprofiler.scheduler.v1.SchedulerService.Tick:input_type -> riskprofiler.scheduler.v1.TickRequest
-	1,  // 47: riskprofiler.scheduler.v1.SchedulerService.CreatePlan:output_type -> riskprofiler.scheduler.v1.Plan
-	1,  // 48: riskprofiler.scheduler.v1.SchedulerService.GetPlan:output_type -> riskprofiler.scheduler.v1.Plan
-	10, // 49: riskprofiler.scheduler.v1.SchedulerService.ListPlans:output_type -> riskprofiler.scheduler.v1.ListPlansResponse
-	1,  // 50: riskprofiler.scheduler.v1.SchedulerService.UpdatePlan:output_type -> riskprofiler.scheduler.v1.Plan
-	38, // 51: riskprofiler.scheduler.v1.SchedulerService.DeletePlan:output_type -> google.protobuf.Empty
-	3,  // 52: riskprofiler.scheduler.v1.SchedulerService.CreateAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
-	3,  // 53: riskprofiler.scheduler.v1.SchedulerService.GetAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
-	16, // 54: riskprofiler.scheduler.v1.SchedulerService.ListAssessments:output_type -> riskprofiler.scheduler.v1.ListAssessmentsResponse
-	6,  // 55: riskprofiler.scheduler.v1.SchedulerService.WatchAssessment:output_type -> riskprofiler.scheduler.v1.AssessmentEvent
-	19, // 56: riskprofiler.scheduler.v1.SchedulerService.ListAssessmentEvents:output_type -> riskprofiler.scheduler.v1.ListAssessmentEventsResponse
-	3,  // 57: riskprofiler.scheduler.v1.SchedulerService.CancelAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
-	22, // 58: riskprofiler.scheduler.v1.SchedulerService.NextWave:output_type -> riskprofiler.scheduler.v1.NextWaveResponse
-	25, // 59: riskprofiler.scheduler.v1.SchedulerService.RecordJobFailure:output_type -> riskprofiler.scheduler.v1.RecordJobFailureResponse
-	27, // 60: riskprofiler.scheduler.v1.SchedulerService.FinishAssessment:output_type -> riskprofiler.scheduler.v1.FinishAssessmentResponse
-	29, // 61: riskprofiler.scheduler.v1.SchedulerService.Tick:output_type -> riskprofiler.scheduler.v1.TickResponse
-	47, // [47:62] is the sub-list for method output_type
-	32, // [32:47] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	32, // 8: riskprofiler.scheduler.v1.Cadence.last_run_time:type_name -> google.protobuf.Timestamp
+	30, // 9: riskprofiler.scheduler.v1.Assessment.profile:type_name -> riskprofiler.model.v1.Profile
+	31, // 10: riskprofiler.scheduler.v1.Assessment.scan_types:type_name -> riskprofiler.model.v1.ScanType
+	0,  // 11: riskprofiler.scheduler.v1.Assessment.state:type_name -> riskprofiler.scheduler.v1.Assessment.State
+	32, // 12: riskprofiler.scheduler.v1.Assessment.create_time:type_name -> google.protobuf.Timestamp
+	32, // 13: riskprofiler.scheduler.v1.Assessment.start_time:type_name -> google.protobuf.Timestamp
+	32, // 14: riskprofiler.scheduler.v1.Assessment.end_time:type_name -> google.protobuf.Timestamp
+	5,  // 15: riskprofiler.scheduler.v1.Assessment.progress:type_name -> riskprofiler.scheduler.v1.Progress
+	4,  // 16: riskprofiler.scheduler.v1.Assessment.resolved_seeds:type_name -> riskprofiler.scheduler.v1.Seed
+	34, // 17: riskprofiler.scheduler.v1.Seed.kind:type_name -> riskprofiler.model.v1.AssetKind
+	32, // 18: riskprofiler.scheduler.v1.AssessmentEvent.time:type_name -> google.protobuf.Timestamp
+	35, // 19: riskprofiler.scheduler.v1.AssessmentEvent.coverage:type_name -> riskprofiler.model.v1.Coverage
+	0,  // 20: riskprofiler.scheduler.v1.AssessmentEvent.state:type_name -> riskprofiler.scheduler.v1.Assessment.State
+	5,  // 21: riskprofiler.scheduler.v1.AssessmentEvent.progress:type_name -> riskprofiler.scheduler.v1.Progress
+	1,  // 22: riskprofiler.scheduler.v1.CreatePlanRequest.plan:type_name -> riskprofiler.scheduler.v1.Plan
+	1,  // 23: riskprofiler.scheduler.v1.ListPlansResponse.plans:type_name -> riskprofiler.scheduler.v1.Plan
+	1,  // 24: riskprofiler.scheduler.v1.UpdatePlanRequest.plan:type_name -> riskprofiler.scheduler.v1.Plan
+	36, // 25: riskprofiler.scheduler.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
+	30, // 26: riskprofiler.scheduler.v1.CreateAssessmentRequest.profile:type_name -> riskprofiler.model.v1.Profile
+	31, // 27: riskprofiler.scheduler.v1.CreateAssessmentRequest.scan_types:type_name -> riskprofiler.model.v1.ScanType
+	3,  // 28: riskprofiler.scheduler.v1.ListAssessmentsResponse.assessments:type_name -> riskprofiler.scheduler.v1.Assessment
+	6,  // 29: riskprofiler.scheduler.v1.ListAssessmentEventsResponse.events:type_name -> riskprofiler.scheduler.v1.AssessmentEvent
+	23, // 30: riskprofiler.scheduler.v1.NextWaveResponse.jobs:type_name -> riskprofiler.scheduler.v1.WaveJob
+	37, // 31: riskprofiler.scheduler.v1.WaveJob.job:type_name -> riskprofiler.model.v1.ScanJob
+	37, // 32: riskprofiler.scheduler.v1.RecordJobFailureRequest.job:type_name -> riskprofiler.model.v1.ScanJob
+	7,  // 33: riskprofiler.scheduler.v1.SchedulerService.CreatePlan:input_type -> riskprofiler.scheduler.v1.CreatePlanRequest
+	8,  // 34: riskprofiler.scheduler.v1.SchedulerService.GetPlan:input_type -> riskprofiler.scheduler.v1.GetPlanRequest
+	9,  // 35: riskprofiler.scheduler.v1.SchedulerService.ListPlans:input_type -> riskprofiler.scheduler.v1.ListPlansRequest
+	11, // 36: riskprofiler.scheduler.v1.SchedulerService.UpdatePlan:input_type -> riskprofiler.scheduler.v1.UpdatePlanRequest
+	12, // 37: riskprofiler.scheduler.v1.SchedulerService.DeletePlan:input_type -> riskprofiler.scheduler.v1.DeletePlanRequest
+	13, // 38: riskprofiler.scheduler.v1.SchedulerService.CreateAssessment:input_type -> riskprofiler.scheduler.v1.CreateAssessmentRequest
+	14, // 39: riskprofiler.scheduler.v1.SchedulerService.GetAssessment:input_type -> riskprofiler.scheduler.v1.GetAssessmentRequest
+	15, // 40: riskprofiler.scheduler.v1.SchedulerService.ListAssessments:input_type -> riskprofiler.scheduler.v1.ListAssessmentsRequest
+	17, // 41: riskprofiler.scheduler.v1.SchedulerService.WatchAssessment:input_type -> riskprofiler.scheduler.v1.WatchAssessmentRequest
+	18, // 42: riskprofiler.scheduler.v1.SchedulerService.ListAssessmentEvents:input_type -> riskprofiler.scheduler.v1.ListAssessmentEventsRequest
+	20, // 43: riskprofiler.scheduler.v1.SchedulerService.CancelAssessment:input_type -> riskprofiler.scheduler.v1.CancelAssessmentRequest
+	21, // 44: riskprofiler.scheduler.v1.SchedulerService.NextWave:input_type -> riskprofiler.scheduler.v1.NextWaveRequest
+	24, // 45: riskprofiler.scheduler.v1.SchedulerService.RecordJobFailure:input_type -> riskprofiler.scheduler.v1.RecordJobFailureRequest
+	26, // 46: riskprofiler.scheduler.v1.SchedulerService.FinishAssessment:input_type -> riskprofiler.scheduler.v1.FinishAssessmentRequest
+	28, // 47: riskprofiler.scheduler.v1.SchedulerService.Tick:input_type -> riskprofiler.scheduler.v1.TickRequest
+	1,  // 48: riskprofiler.scheduler.v1.SchedulerService.CreatePlan:output_type -> riskprofiler.scheduler.v1.Plan
+	1,  // 49: riskprofiler.scheduler.v1.SchedulerService.GetPlan:output_type -> riskprofiler.scheduler.v1.Plan
+	10, // 50: riskprofiler.scheduler.v1.SchedulerService.ListPlans:output_type -> riskprofiler.scheduler.v1.ListPlansResponse
+	1,  // 51: riskprofiler.scheduler.v1.SchedulerService.UpdatePlan:output_type -> riskprofiler.scheduler.v1.Plan
+	38, // 52: riskprofiler.scheduler.v1.SchedulerService.DeletePlan:output_type -> google.protobuf.Empty
+	3,  // 53: riskprofiler.scheduler.v1.SchedulerService.CreateAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
+	3,  // 54: riskprofiler.scheduler.v1.SchedulerService.GetAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
+	16, // 55: riskprofiler.scheduler.v1.SchedulerService.ListAssessments:output_type -> riskprofiler.scheduler.v1.ListAssessmentsResponse
+	6,  // 56: riskprofiler.scheduler.v1.SchedulerService.WatchAssessment:output_type -> riskprofiler.scheduler.v1.AssessmentEvent
+	19, // 57: riskprofiler.scheduler.v1.SchedulerService.ListAssessmentEvents:output_type -> riskprofiler.scheduler.v1.ListAssessmentEventsResponse
+	3,  // 58: riskprofiler.scheduler.v1.SchedulerService.CancelAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
+	22, // 59: riskprofiler.scheduler.v1.SchedulerService.NextWave:output_type -> riskprofiler.scheduler.v1.NextWaveResponse
+	25, // 60: riskprofiler.scheduler.v1.SchedulerService.RecordJobFailure:output_type -> riskprofiler.scheduler.v1.RecordJobFailureResponse
+	27, // 61: riskprofiler.scheduler.v1.SchedulerService.FinishAssessment:output_type -> riskprofiler.scheduler.v1.FinishAssessmentResponse
+	29, // 62: riskprofiler.scheduler.v1.SchedulerService.Tick:output_type -> riskprofiler.scheduler.v1.TickResponse
+	48, // [48:63] is the sub-list for method output_type
+	33, // [33:48] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_scheduler_v1_scheduler_service_proto_init() }

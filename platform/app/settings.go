@@ -1,0 +1,51 @@
+package app
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/riskprofiler/riskprofiler/platform/fault"
+)
+
+// Settings are what every process can be told. Each is an environment variable; the zero configuration works.
+type Settings struct {
+	// Data is the directory of the embedded drivers.
+	Data string `env:"RISKPROFILER_DATA" envDefault:"riskprofiler-data"`
+	// Listen is the address the edge listens on.
+	Listen string `env:"RISKPROFILER_LISTEN" envDefault:"127.0.0.1:8080"`
+	// PeerListen is the address on which this process serves its services to the others. Empty: all are in this process.
+	PeerListen string `env:"RISKPROFILER_PEER_LISTEN"`
+	// Peers says where services live that are not in this process: "ingest=127.0.0.1:9001,scheduler=127.0.0.1:9002".
+	Peers map[string]string `env:"RISKPROFILER_PEERS" envSeparator:"," envKeyValSeparator:"="`
+	// OTLP is the address of an OpenTelemetry collector (http). Empty: spans are not recorded.
+	OTLP string `env:"RISKPROFILER_OTLP_ENDPOINT"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `env:"RISKPROFILER_LOG_LEVEL" envDefault:"info"`
+	// Drain bounds how long the process waits for running work after it was told to end.
+	Drain time.Duration `env:"RISKPROFILER_DRAIN" envDefault:"25s"`
+}
+
+// ListenOff as the listen address means that nothing is served to the outside.
+const ListenOff = "off"
+
+// Environment is the process's environment as a map.
+func Environment() map[string]string {
+	all := map[string]string{}
+	for _, kv := range os.Environ() {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			all[k] = v
+		}
+	}
+	return all
+}
+
+// decode fills the struct that into points to from settings by its env tags.
+func decode(settings map[string]string, into any) error {
+	if err := env.ParseWithOptions(into, env.Options{Environment: settings}); err != nil {
+		return fault.New(fault.Invalid, "read settings: %s", strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package sqlitequeue
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/riskprofiler/riskprofiler/platform/sqlitedb"
+)
+
+// How often other processes' changes are looked for while a consumer waits: quickly after a change,
+// less and less often while nothing happens.
+const (
+	pollFast = 25 * time.Millisecond
+	pollSlow = 100 * time.Millisecond
+)
+
+// unknown stands for the due time of the first hidden lane while a receive is looking.
+const unknown = -1
+
+// waker tells the waiting receives of one queue that there may be something.
+type waker struct {
+	mu        sync.Mutex
+	signal    chan struct{} // closed at the next change
+	receiving int
+	next      int64 // when the first hidden lane is due that the last look saw; 0: none
+}
+
+func newWaker() *waker { return &waker{signal: make(chan struct{})} }
+
+// enter and leave surround a receive.
+func (w *waker) enter() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.receiving++
+}
+
+func (w *waker) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.receiving--
+}
+
+// listen returns a channel that is closed at the next change. Listen first, then look, then say
+// what was expected: a change in between is not missed.
+func (w *waker) listen() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next = unknown
+	return w.signal
+}
+
+func (w *waker) expect(next int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next = next
+}
+
+// wake tells all that listen.
+func (w *waker) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.signal)
+	w.signal = make(chan struct{})
+}
+
+func (w *waker) state() (receiving bool, next int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.receiving > 0, w.next
+}
+
+// poll looks for changes until the file is closed. Most of what it sees was done by this process,
+// whose consumers were woken already, so it wakes only where there is something to get.
+func (db *DB) poll() {
+	pause := pollSlow
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	last := int64(-1)
+	for {
+		select {
+		case <-timer.C:
+		case <-db.closing:
+			return
+		}
+		pause = min(pause*3/2, pollSlow)
+		if waiting := db.waiting(); len(waiting) > 0 {
+			// An error here is no one's to handle: the next receive meets it too and reports it.
+			version, err := db.sql.DataVersion()
+			if err == nil && version != last {
+				last, pause = version, pollFast
+				db.look(waiting)
+			}
+		}
+		timer.Reset(pause)
+	}
+}
+
+// waiting is the queues in which something is waited for.
+func (db *DB) waiting() map[int64]*waker {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	var waiting map[int64]*waker
+	for name, w := range db.wakers {
+		q, known := db.ids[name]
+		if some, _ := w.state(); !some || !known {
+			continue
+		}
+		if waiting == nil {
+			waiting = make(map[int64]*waker)
+		}
+		waiting[q.id] = w
+	}
+	return waiting
+}
+
+// look wakes those for whom there is something.
+func (db *DB) look(waiting map[int64]*waker) {
+	for id, w := range waiting {
+		_, expected := w.state()
+		some, next, err := db.pending(id)
+		if err != nil || some || next != expected {
+			w.wake()
+		}
+	}
+}
+
+// pending says whether a queue has a ready lane, and when the next hidden one is due.
+func (db *DB) pending(id int64) (some bool, next int64, err error) {
+	err = db.sql.Read(context.Background(), func(c *sqlitedb.Conn) error {
+		err := c.Query(`SELECT 1 FROM lane WHERE queue = ? AND state = 0 LIMIT 1`, func(*sqlitedb.Row) error {
+			some = true
+			return nil
+		}, id)
+		if err != nil || some {
+			return err
+		}
+		next, err = nextDue(c, id)
+		return err
+	})
+	return some, next, err
+}
+
+// nextDue is when the first hidden lane is due, 0 if there is none.
+func nextDue(c *sqlitedb.Conn, id int64) (next int64, err error) {
+	err = c.Query(`SELECT coalesce(min(until), 0) FROM lane WHERE queue = ? AND state <> 0`, func(r *sqlitedb.Row) error {
+		next = r.Int(0)
+		return nil
+	}, id)
+	return next, err
+}

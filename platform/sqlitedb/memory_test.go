@@ -1,0 +1,62 @@
+package sqlitedb
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"modernc.org/sqlite"
+)
+
+// TestIdleWriterGivesItsCacheBack measures what SQLite itself counts as cache.
+func TestIdleWriterGivesItsCacheBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := Open(context.Background(), Options{
+			Path: filepath.Join(t.TempDir(), "a.db"), ApplicationID: 1, Schema: []string{"CREATE TABLE n (b BLOB)"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		var conn *Conn
+		err = db.Write(context.Background(), func(c *Conn) error {
+			conn = c
+			for range 1000 {
+				if _, err := c.Exec("INSERT INTO n VALUES (?)", make([]byte, 3000)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := func() int {
+			synctest.Wait() // the writer stands still: its connection may be asked
+			status, ok := conn.raw.(sqlite.DBStatus)
+			if !ok {
+				t.Fatal("the library has no status")
+			}
+			n, _, err := status.Status(sqlite.DBStatusCacheUsed, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if n := used(); n < 1<<20 || n > 2*writerCacheKiB<<10 {
+			t.Errorf("after much work the cache has %d bytes", n)
+		}
+		time.Sleep(idleTime)
+		if n := used(); n > 128<<10 {
+			t.Errorf("after a pause the cache has %d bytes", n)
+		}
+		if err := db.Write(context.Background(), func(c *Conn) error {
+			_, err := c.Exec("DELETE FROM n")
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,244 @@
+// Package telemetry is how a process tells what it does: one JSON line per event, spans, and a few
+// metrics.
+//
+// [Setup] makes a [Telemetry] for a process, and [Telemetry.For] one for each service in it that
+// shares its exporters. Nothing global is used but OpenTelemetry's error handler: a service is
+// given what it needs, and domain code starts spans with [Start], which takes the provider from
+// the span it is under.
+//
+// Traces. Identifiers are made in X-Ray's form, with the time in front, which is valid W3C too.
+// Without an exporter no span is recorded, but every span has its ids, so that log lines and
+// findings can name their trace. Context crosses RPCs as W3C traceparent and tracestate in the
+// metadata, and queues and workflows as the same two in a string map ([Inject], [Extract]); X-Ray's
+// own header, which SQS carries as AWSTraceHeader, is made and read by [FormatXRay] and
+// [ParseXRay]. Baggage is never read or written.
+//
+// Metrics. No attribute of a metric is a tenant, a host, a target or an id: each value of one is paid
+// for as long as the metric is kept. Those belong into spans and log lines.
+//
+// RPCs. One pair of interceptors serves every transport, because only real gRPC would call a stats
+// handler. The server's writes one wide event for each request, to which the code below it adds
+// with [Annotate]. Requests, replies and metadata are never logged, and of an error only what went
+// wrong with us is: the words of an error that blames the caller may quote the caller.
+//
+// The package refuses to log values it cannot know to be safe: what is not text, number, time,
+// error or the like is replaced by the name of its type, so a message that is passed to a logger
+// by mistake does not end up in the log.
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// scope is the name under which this package's own spans and metrics are made.
+const scope = "github.com/riskprofiler/riskprofiler/platform/telemetry"
+
+// Limits of a span. X-Ray keeps 20 links and 50 annotations of a segment of 64 KB
+// (https://docs.aws.amazon.com/general/latest/gr/xray.html).
+const (
+	maxSpanAttributes     = 50
+	maxSpanAttributeBytes = 1024
+	maxSpanEvents         = 16
+	maxSpanLinks          = 20
+)
+
+// Options configure [Setup]. Only Service is required.
+type Options struct {
+	// Service is the name of the service or process, as it appears in logs and traces.
+	Service string
+	// Version is that of the program.
+	Version string
+	// Writer receives the log. Nil: standard error.
+	Writer io.Writer
+	// Level is the lowest level that is logged. Nil: slog.LevelInfo.
+	Level slog.Leveler
+	// OTLPEndpoint is the base URL of a collector that takes OTLP over HTTP, for example
+	// "http://127.0.0.1:4318". Empty: nothing is exported.
+	OTLPEndpoint string
+	// SampleRatio is the part of new traces that is recorded, if anything listens. Zero: all.
+	SampleRatio float64
+	// SpanProcessors receive spans, beside the OTLP exporter.
+	SpanProcessors []sdktrace.SpanProcessor
+	// MetricReaders collect metrics, beside the OTLP exporter.
+	MetricReaders []sdkmetric.Reader
+}
+
+// Telemetry is what a service tells with. It may be used concurrently.
+type Telemetry struct {
+	// TracerProvider makes tracers. Never nil.
+	TracerProvider trace.TracerProvider
+	// MeterProvider makes meters. Never nil; it discards where nothing collects.
+	MeterProvider metric.MeterProvider
+	// Logger writes the log, with the ids of the context's span.
+	Logger *slog.Logger
+	// Metrics are the instruments that several packages share.
+	Metrics *Metrics
+
+	options    Options
+	handler    slog.Handler
+	processors []sdktrace.SpanProcessor
+	provider   *sdktrace.TracerProvider
+	meters     *sdkmetric.MeterProvider // nil where nothing collects
+	tracer     trace.Tracer
+	rpc        *rpcCache
+}
+
+// Setup makes the telemetry of a process. It opens no connection: an exporter that cannot reach
+// its collector loses spans, says so in the log, and disturbs nothing else.
+func Setup(ctx context.Context, o Options) (*Telemetry, error) {
+	if o.Service == "" {
+		return nil, errors.New("set up telemetry: no service name")
+	}
+	if o.Writer == nil {
+		o.Writer = os.Stderr
+	}
+	t := &Telemetry{options: o, handler: newHandler(o.Writer, o.Level), processors: o.SpanProcessors}
+	readers := o.MetricReaders
+	if o.OTLPEndpoint != "" {
+		processor, reader, err := otlp(ctx, o.OTLPEndpoint)
+		if err != nil {
+			return nil, fmt.Errorf("set up telemetry: %w", err)
+		}
+		t.processors, readers = append(t.processors[:len(t.processors):len(t.processors)], processor), append(readers[:len(readers):len(readers)], reader)
+	}
+	t.MeterProvider = noop.NewMeterProvider()
+	if len(readers) > 0 {
+		opts := []sdkmetric.Option{sdkmetric.WithResource(t.resource(o.Service))}
+		for _, r := range readers {
+			opts = append(opts, sdkmetric.WithReader(r))
+		}
+		t.meters = sdkmetric.NewMeterProvider(opts...)
+		t.MeterProvider = t.meters
+	}
+	var err error
+	if t.Metrics, err = newMetrics(t.MeterProvider.Meter(scope), t.meters != nil); err != nil {
+		return nil, fmt.Errorf("set up telemetry: %w", err)
+	}
+	t.rpc = newRPCCache()
+	t.name(o.Service)
+	log := t.Logger
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		log.Warn("telemetry was lost", "error", err)
+	}))
+	return t, nil
+}
+
+// otlp makes the exporters. Their endpoints are fixed here; headers, such as a collector's token,
+// come from OTEL_EXPORTER_OTLP_HEADERS as everywhere.
+func otlp(ctx context.Context, endpoint string) (sdktrace.SpanProcessor, sdkmetric.Reader, error) {
+	const every = 30 * time.Second
+	base, err := url.Parse(endpoint)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, nil, fmt.Errorf("OTLP endpoint %q is no http or https URL", strings.ToValidUTF8(endpoint, "?"))
+	}
+	spans, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(base.JoinPath("v1/traces").String()))
+	if err != nil {
+		return nil, nil, fmt.Errorf("export spans: %w", err)
+	}
+	metrics, err := otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(base.JoinPath("v1/metrics").String()))
+	if err != nil {
+		return nil, nil, fmt.Errorf("export metrics: %w", err)
+	}
+	return sdktrace.NewBatchSpanProcessor(spans), sdkmetric.NewPeriodicReader(metrics, sdkmetric.WithInterval(every)), nil
+}
+
+// For gives the telemetry of one service in the process: spans and log lines have its name, and go
+// where the process's go.
+func (t *Telemetry) For(service string) *Telemetry {
+	out := *t
+	out.name(service)
+	return &out
+}
+
+// name sets what carries the service's name.
+func (t *Telemetry) name(service string) {
+	sampler := sdktrace.NeverSample()
+	if len(t.processors) > 0 {
+		root := sdktrace.AlwaysSample()
+		if t.options.SampleRatio > 0 {
+			root = sdktrace.TraceIDRatioBased(t.options.SampleRatio)
+		}
+		sampler = sdktrace.ParentBased(root)
+	}
+	opts := []sdktrace.TracerProviderOption{
+		sdktrace.WithSampler(sampler), sdktrace.WithIDGenerator(xrayIDs{}),
+		sdktrace.WithResource(t.resource(service)), sdktrace.WithRawSpanLimits(spanLimits()),
+	}
+	for _, p := range t.processors {
+		opts = append(opts, sdktrace.WithSpanProcessor(p))
+	}
+	t.provider = sdktrace.NewTracerProvider(opts...)
+	t.TracerProvider = t.provider
+	t.tracer = t.provider.Tracer(scope)
+	t.Logger = slog.New(t.handler).With("service", service)
+}
+
+func spanLimits() sdktrace.SpanLimits {
+	return sdktrace.SpanLimits{
+		AttributeValueLengthLimit: maxSpanAttributeBytes, AttributeCountLimit: maxSpanAttributes,
+		EventCountLimit: maxSpanEvents, LinkCountLimit: maxSpanLinks,
+		AttributePerEventCountLimit: maxSpanAttributes, AttributePerLinkCountLimit: maxSpanAttributes,
+	}
+}
+
+// resource names the service. There is no detector of hosts or processes: they run programs and
+// read files (CVE-2026-24051), and nobody asks for what they find.
+func (t *Telemetry) resource(service string) *resource.Resource {
+	attrs := []attribute.KeyValue{semconv.ServiceName(service), semconv.ServiceNamespace("riskprofiler")}
+	if t.options.Version != "" {
+		attrs = append(attrs, semconv.ServiceVersion(t.options.Version))
+	}
+	return resource.NewWithAttributes(semconv.SchemaURL, attrs...)
+}
+
+// Flush sends what has been recorded so far. A Lambda host calls it, under a deadline of its own,
+// before it answers: a frozen process sends nothing. Losing spans is not worth failing for.
+func (t *Telemetry) Flush(ctx context.Context) error {
+	err := t.provider.ForceFlush(ctx)
+	if t.meters != nil {
+		err = errors.Join(err, t.meters.ForceFlush(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("flush telemetry: %w", err)
+	}
+	return nil
+}
+
+// Shutdown sends what is left and stops the exporters, of all services of the process. Spans that
+// end later are lost.
+func (t *Telemetry) Shutdown(ctx context.Context) error {
+	err := t.provider.Shutdown(ctx)
+	if t.meters != nil {
+		err = errors.Join(err, t.meters.Shutdown(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("shut down telemetry: %w", err)
+	}
+	return nil
+}
+
+// Start starts a span below the one in ctx, for work inside a process. It needs no tracer: the span
+// comes from the provider that made its parent, and without a parent it records nothing. End it.
+func Start(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
+	return trace.SpanFromContext(ctx).TracerProvider().Tracer(scope).Start(ctx, name, trace.WithAttributes(attrs...))
+}

@@ -1,0 +1,273 @@
+package workflow
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+
+	"go.opentelemetry.io/otel/propagation"
+
+	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/table"
+)
+
+// maxTries bounds how often a write is repeated when somebody else changed the item in between.
+const maxTries = 16
+
+// Client is an [Engine] over a table that a [Runner] works on, in this or another process.
+type Client struct {
+	table *table.Table
+	hub   *hub // of the runner in this process, or nil
+}
+
+// NewClient gives an engine for a process without a runner. The runner's process notices what it
+// does within 100 ms.
+func NewClient(t *table.Table) *Client { return &Client{table: t} }
+
+// Start implements [Engine]. A machine that the runner does not know fails the execution.
+func (c *Client) Start(ctx context.Context, machine, name string, input json.RawMessage) error {
+	if err := checkNames(machine, name); err != nil {
+		return err
+	}
+	raw, err := startInput(ctx, input)
+	if err != nil {
+		return err
+	}
+	partition := partitionOf(machine, name)
+	e := &executionItem{Execution: Execution{
+		Machine: machine, Name: name, Status: Running, Input: raw, StartedAt: now(),
+	}}
+	item, err := e.item(partition, indexRunning)
+	if err != nil {
+		return err
+	}
+	writes := []table.Write{{Item: item, If: table.Absent}}
+	if c.hub == nil {
+		writes = append(writes, event(eventStart, partition))
+	}
+	err = c.table.Write(ctx, writes...)
+	if errors.Is(err, fault.Conflict) {
+		return nil // it was started before
+	}
+	if err == nil && c.hub != nil {
+		c.hub.started(partition)
+	}
+	return err
+}
+
+// startInput checks the input and gives it the trace.
+func startInput(ctx context.Context, input json.RawMessage) (json.RawMessage, error) {
+	if len(input) == 0 {
+		input = json.RawMessage("{}")
+	}
+	v, err := decode(input)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "start execution: input is no JSON text")
+	}
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	if object, ok := v.(map[string]any); ok && len(carrier) > 0 && object["trace"] == nil {
+		fields := map[string]any{}
+		for name, value := range carrier {
+			fields[name] = value
+		}
+		object["trace"] = fields
+	}
+	raw, err := encode(v)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "start execution")
+	}
+	if len(raw) > MaxDataBytes {
+		return nil, fault.New(fault.Invalid, "start execution: input has %d bytes, at most %d are allowed", len(raw), MaxDataBytes)
+	}
+	return raw, nil
+}
+
+// Stop implements [Engine].
+func (c *Client) Stop(ctx context.Context, machine, name, errName, cause string) error {
+	if err := checkNames(machine, name); err != nil {
+		return err
+	}
+	partition := partitionOf(machine, name)
+	for range maxTries {
+		e, revision, err := readExecution(ctx, c.table, partition)
+		if err != nil || e.Status != Running {
+			return err
+		}
+		e.Status, e.StoppedAt = Aborted, now()
+		e.Error, e.Cause = clip(errName, maxErrorBytes), clip(cause, maxCauseBytes)
+		writes, err := e.ended(partition, revision)
+		if err != nil {
+			return err
+		}
+		if c.hub == nil {
+			writes = append(writes, event(eventStop, partition))
+		}
+		err = c.table.Write(ctx, writes...)
+		if err == nil && c.hub != nil {
+			c.hub.stop(partition)
+		}
+		if !errors.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+	return fault.New(fault.Conflict, "stop execution: it keeps changing")
+}
+
+// Describe implements [Engine].
+func (c *Client) Describe(ctx context.Context, machine, name string) (Execution, error) {
+	if err := checkNames(machine, name); err != nil {
+		return Execution{}, err
+	}
+	partition := partitionOf(machine, name)
+	e, _, err := readExecution(ctx, c.table, partition)
+	if err != nil {
+		return Execution{}, err
+	}
+	if e.Apart {
+		found, err := c.table.Get(ctx, outputKey(partition))
+		if err != nil {
+			return Execution{}, err
+		}
+		e.Output = found.Value
+	}
+	return e.Execution, nil
+}
+
+// Complete implements [Engine].
+func (c *Client) Complete(ctx context.Context, token string, output json.RawMessage) error {
+	v, err := decode(output)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "complete task: output is no JSON text")
+	}
+	raw, err := encode(v)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "complete task")
+	}
+	if len(raw) > MaxDataBytes {
+		return fault.New(fault.Invalid, "complete task: output has %d bytes, at most %d are allowed", len(raw), MaxDataBytes)
+	}
+	return c.settle(ctx, token, func(rec *record) { rec.succeed(raw) })
+}
+
+// Fail implements [Engine].
+func (c *Client) Fail(ctx context.Context, token, errName, cause string) error {
+	if errName == "" {
+		errName = ErrorTaskFailed
+	}
+	f := &failure{name: clip(errName, maxErrorBytes), cause: clip(cause, maxCauseBytes)}
+	return c.settle(ctx, token, func(rec *record) { rec.fail(f) })
+}
+
+// Heartbeat implements [Engine].
+func (c *Client) Heartbeat(ctx context.Context, token string) error {
+	return c.settle(ctx, token, func(rec *record) { rec.Beat = now() })
+}
+
+// settle changes the record of an open token.
+func (c *Client) settle(ctx context.Context, text string, change func(*record)) error {
+	t, ok := parseToken(text)
+	if !ok {
+		return errUnknownToken
+	}
+	for try := range maxTries {
+		rec, revisions, err := c.open(ctx, t, try > 0)
+		if err != nil {
+			return err
+		}
+		if rec.Done {
+			var wanted record
+			if change(&wanted); sameOutcome(rec, &wanted) {
+				return nil
+			}
+			return errClosedToken
+		}
+		next := *rec
+		change(&next)
+		err = c.settled(ctx, t, &next, revisions, try == 0)
+		if !errors.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+	return fault.New(fault.Conflict, "settle task: it keeps changing")
+}
+
+var (
+	errUnknownToken = fault.New(fault.NotFound, "task token is unknown")
+	errClosedToken  = fault.New(fault.FailedPrecondition, "task token is closed")
+)
+
+func sameOutcome(a, b *record) bool {
+	return b.Done && a.Failed == b.Failed && a.Error == b.Error && a.Cause == b.Cause && bytes.Equal(a.Output, b.Output)
+}
+
+// open reads the record of a token that its execution still waits for. The states around it need to
+// be read only after a write was refused, which checks them too.
+func (c *Client) open(ctx context.Context, t token, around bool) (*record, map[table.Key]int64, error) {
+	execution, step := executionKey(t.partition), stepKey(t.partition, t.path)
+	keys := []table.Key{execution, step}
+	for _, path := range ancestors(t.path) {
+		if around {
+			keys = append(keys, stepKey(t.partition, path))
+		}
+	}
+	items, err := c.table.GetAll(ctx, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	revisions := map[table.Key]int64{}
+	rec := &record{}
+	for _, item := range items {
+		revisions[item.Key] = item.Revision
+		switch item.Key {
+		case execution:
+			if !item.Expires.IsZero() { // it has ended; the item itself may be long to decode
+				return nil, nil, errClosedToken
+			}
+		case step:
+			if err := json.Unmarshal(item.Value, rec); err != nil {
+				return nil, nil, fault.Wrap(fault.DataLoss, err, "read task")
+			}
+		}
+	}
+	if revisions[execution] == 0 || revisions[step] == 0 || subtle.ConstantTimeCompare(rec.Secret, t.secret) == 0 {
+		return nil, nil, errUnknownToken
+	}
+	if len(revisions) > 2 && !rec.Done {
+		return nil, nil, errClosedToken // a Map or Parallel around the task is over
+	}
+	return rec, revisions, nil
+}
+
+// settled writes the record while execution, task and the states around it are as they were read,
+// and tells the runner: directly if it is the one in this process, which the first try supposes.
+func (c *Client) settled(ctx context.Context, t token, rec *record, revisions map[table.Key]int64, first bool) error {
+	value, err := encode(rec)
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, "encode task")
+	}
+	execution, step := executionKey(t.partition), stepKey(t.partition, t.path)
+	writes := []table.Write{
+		{Item: table.Item{Key: step, Value: value}, If: table.Condition(revisions[step])},
+		{Check: true, Item: table.Item{Key: execution}, If: table.Condition(revisions[execution])},
+	}
+	for _, path := range ancestors(t.path) {
+		writes = append(writes, table.Write{Check: true, Item: table.Item{Key: stepKey(t.partition, path)}, If: table.Absent})
+	}
+	switch {
+	case !rec.Done:
+		// A heartbeat is looked up when it is due.
+	case first && c.hub != nil && c.hub.listens(step):
+		// The check tells apart a runner that was superseded and does not know it yet.
+		writes = append(writes, c.hub.hold())
+	default:
+		writes = append(writes, event(eventDone, t.partition+"/"+t.path))
+	}
+	err = c.table.Write(ctx, writes...)
+	if err == nil && rec.Done && c.hub != nil {
+		c.hub.signal(step, &signal{record: rec})
+	}
+	return err
+}

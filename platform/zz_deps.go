@@ -1,0 +1,22 @@
+package platform
+import (
+ _ "google.golang.org/grpc"
+ _ "google.golang.org/grpc/health"
+ _ "google.golang.org/grpc/reflection"
+ _ "google.golang.org/protobuf/proto"
+ _ "github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+ _ "buf.build/go/protovalidate"
+ _ "go.opentelemetry.io/otel"
+ _ "go.opentelemetry.io/otel/trace"
+ _ "go.opentelemetry.io/otel/metric"
+ _ "go.opentelemetry.io/otel/sdk/trace"
+ _ "go.opentelemetry.io/otel/sdk/metric"
+ _ "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+ _ "go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
+ _ "modernc.org/sqlite"
+ _ "github.com/golang-jwt/jwt/v5"
+ _ "github.com/google/go-cmp/cmp"
+ _ "pgregory.net/rapid"
+ _ "go.uber.org/goleak"
+ _ "golang.org/x/sync/errgroup"
+)

@@ -1,0 +1,175 @@
+package correlator
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	"go.yaml.in/yaml/v3"
+
+	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/fault"
+)
+
+// files are the shipped checks, one file for each family, and groups.yaml: the decisions that findings are grouped into.
+//
+//go:embed checks/*.yaml
+var files embed.FS
+
+const groupsFile = "checks/groups.yaml"
+
+// check is one entry of the catalogue as it is written.
+type check struct {
+	ID          string   `yaml:"id"`
+	Version     uint32   `yaml:"version"`
+	Title       string   `yaml:"title"`
+	Severity    string   `yaml:"severity"`
+	Fact        string   `yaml:"fact"`
+	Condition   string   `yaml:"condition"`
+	Summary     string   `yaml:"summary"`
+	Group       string   `yaml:"group"`
+	Inferred    bool     `yaml:"inferred"`
+	Description string   `yaml:"description"`
+	Remediation string   `yaml:"remediation"`
+	CWE         []string `yaml:"cwe"`
+	References  []string `yaml:"references"`
+	Examples    examples `yaml:"examples"`
+
+	severity modelv1.Severity
+	compiled func() (*program, error)
+}
+
+// examples are facts on which the check holds and does not hold. They run as tests.
+type examples struct {
+	Holds []example `yaml:"holds"`
+	Not   []example `yaml:"not"`
+}
+
+// example is a fact in protobuf's JSON form, with what lies around it where that matters.
+type example struct {
+	Fact  map[string]any `yaml:"fact"`
+	Asset map[string]any `yaml:"asset"`
+	// Now is when the example is judged; 2026-11-01T00:00:00Z if unset.
+	Now string `yaml:"now"`
+}
+
+// group is a decision for a person.
+type group struct {
+	ID     string `yaml:"id"`
+	Title  string `yaml:"title"`
+	Action string `yaml:"action"`
+}
+
+// Catalogue is a set of checks.
+type Catalogue struct {
+	checks []*check
+	byFact map[string][]*check
+	groups map[string]*group
+	// Version changes with every change of a check.
+	Version string
+}
+
+// shipped is the catalogue in the binary; it is read when it is first needed, so that a cold start does not pay for it.
+var shipped = sync.OnceValues(func() (*Catalogue, error) { return readCatalogue(files) })
+
+// readCatalogue reads the checks below fsys and refuses what is wrong with the file and the check's id.
+func readCatalogue(fsys fs.FS) (*Catalogue, error) {
+	names, err := fs.Glob(fsys, "checks/*.yaml")
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, err, "list checks")
+	}
+	c := &Catalogue{byFact: map[string][]*check{}, groups: map[string]*group{}}
+	var groups []*group
+	if err := readYAML(fsys, groupsFile, &groups); err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		if c.groups[g.ID] != nil || g.ID == "" || g.Title == "" || g.Action == "" {
+			return nil, fault.New(fault.Invalid, "read %s: group %q is named twice or lacks title or action", groupsFile, g.ID)
+		}
+		c.groups[g.ID] = g
+	}
+	seen := map[string]bool{}
+	for _, name := range names {
+		if name == groupsFile {
+			continue
+		}
+		var list []*check
+		if err := readYAML(fsys, name, &list); err != nil {
+			return nil, err
+		}
+		for _, k := range list {
+			if err := c.add(k, seen); err != nil {
+				return nil, fault.Wrap(fault.Invalid, err, "read %s: check %q", name, k.ID)
+			}
+		}
+	}
+	slices.SortFunc(c.checks, func(a, b *check) int { return strings.Compare(a.ID, b.ID) })
+	c.Version = versionOf(c.checks)
+	return c, nil
+}
+
+func readYAML(fsys fs.FS, name string, into any) error {
+	raw, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "read %s", name)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	d.KnownFields(true)
+	if err := d.Decode(into); err != nil {
+		return fault.Wrap(fault.Invalid, err, "read %s", name)
+	}
+	return nil
+}
+
+func (c *Catalogue) add(k *check, seen map[string]bool) error {
+	k.severity = modelv1.Severity(modelv1.Severity_value["SEVERITY_"+strings.ToUpper(k.Severity)])
+	switch {
+	case k.ID == "" || seen[k.ID]:
+		return fault.New(fault.Invalid, "the id is empty or used twice")
+	case k.Version == 0:
+		return fault.New(fault.Invalid, "version starts at 1")
+	case k.severity == modelv1.Severity_SEVERITY_UNSPECIFIED:
+		return fault.New(fault.Invalid, "severity %q is none of info, low, medium, high, critical", k.Severity)
+	case facts[k.Fact] == nil:
+		return fault.New(fault.Invalid, "fact %q is none of %s", k.Fact, strings.Join(slices.Sorted(maps.Keys(facts)), ", "))
+	case c.groups[k.Group] == nil:
+		return fault.New(fault.Invalid, "group %q is not in groups.yaml", k.Group)
+	case k.Title == "" || k.Remediation == "" || k.Description == "" || k.Summary == "":
+		return fault.New(fault.Invalid, "title, summary, description and remediation are needed")
+	}
+	seen[k.ID] = true
+	k.compiled = sync.OnceValues(func() (*program, error) { return compile(k) })
+	c.checks = append(c.checks, k)
+	c.byFact[k.Fact] = append(c.byFact[k.Fact], k)
+	return nil
+}
+
+func versionOf(checks []*check) string {
+	var b strings.Builder
+	for _, k := range checks {
+		fmt.Fprintf(&b, "%s@%d;%s;%s;%s;", k.ID, k.Version, k.Severity, k.Condition, k.Group)
+	}
+	return hash(b.String())
+}
+
+// proto is the check as the contract shows it.
+func (k *check) proto() *correlatorv1.Check {
+	return &correlatorv1.Check{
+		Id: k.ID, Version: k.Version, Title: k.Title, Severity: k.severity, Cwe: k.CWE, References: k.References,
+		Remediation: k.Remediation, Fact: k.Fact, Condition: k.Condition, Group: k.Group, Inferred: k.Inferred, Description: k.Description,
+	}
+}
+
+// program is a compiled check.
+type program struct {
+	holds   cel.Program
+	summary cel.Program
+}

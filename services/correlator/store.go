@@ -1,0 +1,260 @@
+package correlator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
+	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/telemetry"
+)
+
+// The table's partitions. ARCHITECTURE.md lists the access patterns.
+//
+//	T#<tenant>#A#<asset id>   F#<finding id>, R#<risk id>, EVAL    what follows from one asset
+//
+// Indexes: "findings" (T#<tenant>, rank of severity, last seen, id), "findings-seen" (T#<tenant>, last seen, id), "risks"
+// (T#<tenant>, rank of score, id), "risks-due" (T#<tenant>, due time, id).
+const (
+	indexFindings     = "findings"
+	indexFindingsSeen = "findings-seen"
+	indexRisks        = "risks"
+	indexRisksDue     = "risks-due"
+
+	prefixFinding = "F#"
+	prefixRisk    = "R#"
+	sortEval      = "EVAL"
+
+	// maxConflicts bounds how often an evaluation is done again because another one stored first.
+	maxConflicts = 8
+	// writeChunk keeps one write below the table's limit of 100 items; the mark comes with the last chunk.
+	writeChunk = 90
+	// maxStored bounds the findings and risks of one asset that are loaded at once.
+	maxStored = 10000
+)
+
+func id(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+// assetOf is the asset's id in the name of a finding or risk.
+func assetOf(name string) string {
+	asset, _, _ := strings.Cut(id(name), "-")
+	return asset
+}
+
+func partition(tenant, assetID string) string { return "T#" + tenant + "#A#" + assetID }
+
+func findingKey(tenant, name string) table.Key {
+	return table.Key{Partition: partition(tenant, assetOf(name)), Sort: prefixFinding + id(name)}
+}
+
+func riskKey(tenant, name string) table.Key {
+	return table.Key{Partition: partition(tenant, assetOf(name)), Sort: prefixRisk + id(name)}
+}
+
+// sortableTime is a time as text that sorts by time.
+func sortableTime(t time.Time) string { return t.UTC().Format("20060102T150405.000000000") }
+
+func findingItem(tenant string, f *correlatorv1.Finding) (table.Item, error) {
+	value, err := proto.Marshal(f)
+	if err != nil {
+		return table.Item{}, fault.Wrap(fault.Internal, err, "encode finding")
+	}
+	seen := sortableTime(f.GetLastSeen().AsTime())
+	return table.Item{Key: findingKey(tenant, f.GetName()), Value: value, Indexes: map[string]table.Key{
+		indexFindings:     {Partition: "T#" + tenant, Sort: fmt.Sprintf("%d#%s#%s", f.GetSeverity(), seen, id(f.GetName()))},
+		indexFindingsSeen: {Partition: "T#" + tenant, Sort: seen + "#" + id(f.GetName())},
+	}}, nil
+}
+
+func riskItem(tenant string, r *correlatorv1.Risk) (table.Item, error) {
+	value, err := proto.Marshal(r)
+	if err != nil {
+		return table.Item{}, fault.Wrap(fault.Internal, err, "encode risk")
+	}
+	item := table.Item{Key: riskKey(tenant, r.GetName()), Value: value, Indexes: map[string]table.Key{
+		indexRisks: {Partition: "T#" + tenant, Sort: fmt.Sprintf("%07.2f#%s", r.GetScore(), id(r.GetName()))},
+	}}
+	if r.GetDueTime() != nil {
+		item.Indexes[indexRisksDue] = table.Key{Partition: "T#" + tenant, Sort: sortableTime(r.GetDueTime().AsTime()) + "#" + id(r.GetName())}
+	}
+	return item, nil
+}
+
+// mark says what an asset was evaluated from.
+type mark struct {
+	// Version of the asset's state, and of the catalogue.
+	State     int64  `json:"state"`
+	Catalogue string `json:"catalogue"`
+	// Until is when the evaluation would differ by the passing of time alone: certificates expire, acceptances end.
+	Until time.Time `json:"until"`
+}
+
+// timeStep is how long an evaluation of unchanged facts stays good: expiry is judged by days.
+const timeStep = time.Hour
+
+// known is what is stored about one asset.
+type known struct {
+	findings map[string]*correlatorv1.Finding
+	items    map[table.Key]table.Item
+	mark     mark
+	revision int64
+}
+
+func (s *Service) loadKnown(ctx context.Context, tenant, assetID string) (known, error) {
+	k := known{findings: map[string]*correlatorv1.Finding{}, items: map[table.Key]table.Item{}}
+	q := table.Query{Partition: partition(tenant, assetID)}
+	for {
+		page, err := s.table.Query(ctx, q)
+		if err != nil {
+			return k, err
+		}
+		for _, item := range page.Items {
+			if err := k.add(item); err != nil {
+				return k, err
+			}
+		}
+		if len(k.items) > maxStored {
+			return k, fault.New(fault.ResourceExhausted, "asset %s has more than %d findings and risks", assetID, maxStored)
+		}
+		if q.PageToken = page.NextPageToken; q.PageToken == "" {
+			return k, nil
+		}
+	}
+}
+
+func (k *known) add(item table.Item) error {
+	switch {
+	case item.Key.Sort == sortEval:
+		k.revision = item.Revision
+		if err := json.Unmarshal(item.Value, &k.mark); err != nil {
+			return fault.Wrap(fault.DataLoss, err, "decode evaluation mark")
+		}
+		return nil
+	case strings.HasPrefix(item.Key.Sort, prefixFinding):
+		f := &correlatorv1.Finding{}
+		if err := proto.Unmarshal(item.Value, f); err != nil {
+			return fault.Wrap(fault.DataLoss, err, "decode stored finding")
+		}
+		k.findings[f.GetName()] = f
+	}
+	k.items[item.Key] = item
+	return nil
+}
+
+// handleChange evaluates one asset again.
+func (s *Service) handleChange(ctx context.Context, m queue.Message) error {
+	c := &modelv1.AssetChanged{}
+	if err := proto.Unmarshal(m.Body, c); err != nil || c.GetTenant() == "" || c.GetAsset() == "" {
+		return queue.Permanent(fault.New(fault.Invalid, "read change: the message names no tenant or no asset"))
+	}
+	ctx = telemetry.WithAssessment(s.self(ctx, c.GetTenant()), c.GetAssessment())
+	_, err := s.evaluate(ctx, c.GetTenant(), c.GetAsset(), false)
+	if errors.Is(err, fault.NotFound) {
+		return nil // deleted meanwhile
+	}
+	return err
+}
+
+// evaluate loads what is known, decides and stores the difference. It reports whether anything changed. Unchanged facts
+// under unchanged checks are not evaluated again unless force is set.
+func (s *Service) evaluate(ctx context.Context, tenant, asset string, force bool) (bool, error) {
+	ctx, span := telemetry.Start(ctx, "evaluate")
+	defer span.End()
+	catalogue, err := s.catalogue()
+	if err != nil {
+		return false, err
+	}
+	for range maxConflicts {
+		state, err := s.ingest.GetAssetState(ctx, &ingestv1.GetAssetStateRequest{Name: asset})
+		if err != nil {
+			return false, err
+		}
+		k, err := s.loadKnown(ctx, tenant, id(asset))
+		if err != nil {
+			return false, err
+		}
+		now := time.Now()
+		if !force && k.revision > 0 && k.mark.State == state.GetVersion() && k.mark.Catalogue == catalogue.Version && now.Before(k.mark.Until) {
+			return false, nil
+		}
+		in := Input{Asset: state.GetAsset(), Sets: state.GetSets(), Catalogue: catalogue, Now: now}
+		for _, f := range k.findings {
+			in.Before = append(in.Before, f)
+		}
+		out, err := Evaluate(in)
+		if err != nil {
+			return false, err
+		}
+		changed, err := s.store(ctx, tenant, id(asset), k, out, mark{state.GetVersion(), catalogue.Version, now.Add(timeStep)})
+		if !errors.Is(err, fault.Conflict) {
+			return changed, err
+		}
+	}
+	return false, fault.New(fault.Conflict, "evaluate %s: it changed %d times meanwhile", asset, maxConflicts)
+}
+
+// store writes what differs. The mark is written in the first chunk under its revision: of two evaluations at a time one
+// stores and the other starts again.
+func (s *Service) store(ctx context.Context, tenant, assetID string, k known, out Output, m mark) (bool, error) {
+	writes, err := difference(tenant, k, out)
+	if err != nil {
+		return false, err
+	}
+	changed := len(writes) > 0
+	revision := k.revision
+	for len(writes) > writeChunk {
+		// A mark that fits nothing makes the next evaluation run if this one does not reach its end.
+		if err := s.table.Write(ctx, append(writes[:writeChunk:writeChunk], markWrite(tenant, assetID, mark{}, revision))...); err != nil {
+			return false, err
+		}
+		writes, revision = writes[writeChunk:], revision+1
+	}
+	return changed, s.table.Write(ctx, append(writes, markWrite(tenant, assetID, m, revision))...)
+}
+
+func markWrite(tenant, assetID string, m mark, revision int64) table.Write {
+	value, _ := json.Marshal(m) //nolint:errcheck,errchkjson // three plain fields
+	return table.Write{Item: table.Item{Key: table.Key{Partition: partition(tenant, assetID), Sort: sortEval}, Value: value}, If: table.Condition(revision)}
+}
+
+// difference are the writes that turn what is stored into what was computed.
+func difference(tenant string, k known, out Output) ([]table.Write, error) {
+	var writes []table.Write
+	wanted := map[table.Key]bool{}
+	add := func(item table.Item, err error) error {
+		if err != nil {
+			return err
+		}
+		wanted[item.Key] = true
+		if old, ok := k.items[item.Key]; !ok || string(old.Value) != string(item.Value) {
+			writes = append(writes, table.Write{Item: item, If: table.Any})
+		}
+		return nil
+	}
+	for _, f := range out.Findings {
+		if err := add(findingItem(tenant, f)); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range out.Risks {
+		if err := add(riskItem(tenant, r)); err != nil {
+			return nil, err
+		}
+	}
+	for key := range k.items {
+		if !wanted[key] {
+			writes = append(writes, table.Write{Delete: true, If: table.Any, Item: table.Item{Key: key}})
+		}
+	}
+	return writes, nil
+}

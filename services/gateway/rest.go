@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/riskprofiler/riskprofiler/gen"
+	accessv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/access/v1"
+	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
+	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
+	operationsv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/operations/v1"
+	reporterv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/reporter/v1"
+	scannerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scanner/v1"
+	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
+	"github.com/riskprofiler/riskprofiler/platform/wire"
+)
+
+// jsonMarshaler writes every field of an answer, so that scripts need to know no defaults, and refuses fields of a request
+// that the contract does not have.
+var jsonMarshaler = &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
+	MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true},
+}}
+
+// newREST makes the REST handler: the same calls over the same chain as gRPC.
+func newREST(conn grpc.ClientConnInterface, e *edge) (http.Handler, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonMarshaler),
+		runtime.WithIncomingHeaderMatcher(incoming),
+		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithMetadata(func(context.Context, *http.Request) metadata.MD { return nil }),
+	)
+	ctx := context.Background()
+	for _, register := range []func() error{
+		func() error {
+			return accessv1.RegisterAccessServiceHandlerClient(ctx, mux, accessv1.NewAccessServiceClient(conn))
+		},
+		func() error {
+			return operationsv1.RegisterOperationsServiceHandlerClient(ctx, mux, operationsv1.NewOperationsServiceClient(conn))
+		},
+		func() error {
+			return ingestv1.RegisterIngestServiceHandlerClient(ctx, mux, ingestv1.NewIngestServiceClient(conn))
+		},
+		func() error {
+			return schedulerv1.RegisterSchedulerServiceHandlerClient(ctx, mux, schedulerv1.NewSchedulerServiceClient(conn))
+		},
+		func() error {
+			return scannerv1.RegisterScannerServiceHandlerClient(ctx, mux, scannerv1.NewScannerServiceClient(conn))
+		},
+		func() error {
+			return correlatorv1.RegisterCorrelatorServiceHandlerClient(ctx, mux, correlatorv1.NewCorrelatorServiceClient(conn))
+		},
+		func() error {
+			return reporterv1.RegisterReporterServiceHandlerClient(ctx, mux, reporterv1.NewReporterServiceClient(conn))
+		},
+		func() error {
+			return mux.HandlePath(http.MethodGet, "/v1/{name=assessments/*}:watch", e.watchREST(mux))
+		},
+	} {
+		if err := register(); err != nil {
+			return nil, err
+		}
+	}
+	root := http.NewServeMux()
+	root.Handle("/v1/", http.MaxBytesHandler(mux, wire.MaxMessageBytes))
+	root.HandleFunc("GET /openapi.json", serveOpenAPI)
+	root.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	root.HandleFunc("/", notFound)
+	return secured(root), nil
+}
+
+// incoming passes the credential on and nothing else of a stranger's headers.
+func incoming(header string) (string, bool) {
+	switch strings.ToLower(header) {
+	case "authorization":
+		return "authorization", true
+	case "x-api-key":
+		return "x-api-key", true
+	}
+	return "", false
+}
+
+// secured sets the headers that every answer has: nothing here is to be framed, sniffed or cached.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(gen.OpenAPI)
+}
+
+// notFound answers in the same form as every other error.
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusNotFound)
+	_ = json.NewEncoder(w).Encode(map[string]any{"code": 5, "message": "no such path; the API begins at /v1/ and is described at /openapi.json", "details": []any{}})
+}
+
+// watchREST streams the events of an assessment, one JSON object a line, as server streams of REST gateways do.
+func (e *edge) watchREST(mux *runtime.ServeMux) runtime.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+		md := metadata.MD{}
+		for header, values := range r.Header {
+			if key, ok := incoming(header); ok {
+				md[key] = values
+			}
+		}
+		ctx, err := e.admit(metadata.NewIncomingContext(r.Context(), md))
+		if err == nil {
+			control := http.NewResponseController(w)
+			w.Header().Set("Content-Type", "application/json")
+			err = e.watch(ctx, params["name"], func(event *schedulerv1.AssessmentEvent) error {
+				line, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(event)
+				if err != nil {
+					return err
+				}
+				if _, err := w.Write([]byte(`{"result":` + string(line) + "}\n")); err != nil {
+					return err
+				}
+				return control.Flush()
+			})
+		}
+		if err != nil && r.Context().Err() == nil {
+			runtime.HTTPError(r.Context(), mux, jsonMarshaler, w, r, err)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
+	"github.com/riskprofiler/riskprofiler/platform/assetid"
+	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/target"
+)
+
+// CreateExclusion takes something out of scope. The same exclusion again is the same object.
+func (s *Service) CreateExclusion(ctx context.Context, req *ingestv1.CreateExclusionRequest) (*ingestv1.Exclusion, error) {
+	tenant, who, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := target.Parse(req.GetExclusion().GetValue())
+	if err == nil && (t.Port != 0 || t.URL != "") {
+		err = fault.New(fault.Invalid, "exclude %s: a whole name, address or range is excluded, leave the port and path out", t.Value)
+	}
+	if err != nil {
+		return nil, fault.WithField(err, "exclusion.value", err.Error())
+	}
+	e := &ingestv1.Exclusion{
+		Name: "exclusions/" + id(assetid.Name(int32(t.Kind), t.Value)), Value: t.Value, Reason: req.GetExclusion().GetReason(),
+		CreateTime: timestamppb.Now(), CreatedBy: who.Subject,
+	}
+	item, err := protoItem(table.Key{Partition: exclusionPartition(tenant), Sort: id(e.GetName())}, e)
+	if err != nil {
+		return nil, err
+	}
+	err = s.table.Write(ctx, table.Write{Item: item})
+	if !isConflict(err) {
+		return e, err
+	}
+	old, err := s.table.Get(ctx, item.Key)
+	if err != nil {
+		return nil, err
+	}
+	return decode(old, &ingestv1.Exclusion{})
+}
+
+// ListExclusions lists what is out of scope.
+func (s *Service) ListExclusions(ctx context.Context, req *ingestv1.ListExclusionsRequest) (*ingestv1.ListExclusionsResponse, error) {
+	tenant, _, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.table.Query(ctx, table.Query{Partition: exclusionPartition(tenant), Limit: pageSize(req.GetPageSize()), PageToken: req.GetPageToken()})
+	if err != nil {
+		return nil, err
+	}
+	res := &ingestv1.ListExclusionsResponse{NextPageToken: page.NextPageToken}
+	for _, item := range page.Items {
+		e, err := decode(item, &ingestv1.Exclusion{})
+		if err != nil {
+			return nil, err
+		}
+		res.Exclusions = append(res.Exclusions, e)
+	}
+	return res, nil
+}
+
+// DeleteExclusion takes an exclusion back.
+func (s *Service) DeleteExclusion(ctx context.Context, req *ingestv1.DeleteExclusionRequest) (*emptypb.Empty, error) {
+	tenant, _, err := tenantOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key := table.Key{Partition: exclusionPartition(tenant), Sort: id(req.GetName())}
+	if _, err := s.table.Get(ctx, key); err != nil {
+		if errors.Is(err, fault.NotFound) {
+			return nil, fault.New(fault.NotFound, "%s does not exist", req.GetName())
+		}
+		return nil, err
+	}
+	return &emptypb.Empty{}, s.table.Write(ctx, table.Write{Delete: true, If: table.Any, Item: table.Item{Key: key}})
+}

@@ -1,0 +1,100 @@
+package render
+
+import (
+	"bytes"
+	"encoding/csv"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
+	reporterv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/reporter/v1"
+	"github.com/riskprofiler/riskprofiler/platform/fault"
+)
+
+// csvColumns are the columns of the CSV report, one row for each finding.
+var csvColumns = []string{
+	"rank", "score", "severity", "check", "title", "asset", "location", "state", "confidence", "summary",
+	"first_seen", "last_seen", "due", "remediation", "risk", "finding", "trace_id",
+}
+
+// CSV lists the findings, worst risk first (RFC 4180). No cell begins as a formula and no cell breaks a line.
+func CSV(doc *reporterv1.ReportDocument) ([]byte, error) {
+	var out bytes.Buffer
+	w := csv.NewWriter(&out)
+	w.UseCRLF = true
+	rows := [][]string{csvColumns}
+	ranks := ranksOf(doc)
+	for _, f := range doc.GetFindings() {
+		r := ranks[f.GetRisk()]
+		rows = append(rows, []string{
+			r.rank, r.score, severityName(f.GetSeverity()), f.GetCheck(), f.GetTitle(), f.GetAssetValue(), f.GetLocation(), stateName(f), confidence(f),
+			f.GetSummary(), timeText(f.GetFirstSeen()), timeText(f.GetLastSeen()), timeText(f.GetDueTime()), f.GetRemediation(), f.GetRisk(), f.GetName(), f.GetTraceId(),
+		})
+	}
+	for _, row := range rows {
+		for i := range row {
+			row[i] = cell(row[i])
+		}
+		if err := w.Write(row); err != nil {
+			return nil, fault.Wrap(fault.Internal, err, "write CSV")
+		}
+	}
+	w.Flush()
+	return out.Bytes(), w.Error()
+}
+
+type ranked struct{ rank, score string }
+
+// ranksOf are rank and score of the open risks, by name.
+func ranksOf(doc *reporterv1.ReportDocument) map[string]ranked {
+	out := map[string]ranked{}
+	n := 0
+	for _, r := range doc.GetRisks() {
+		if r.GetState() == correlatorv1.Risk_STATE_OPEN {
+			n++
+			out[r.GetName()] = ranked{strconv.Itoa(n), strconv.FormatFloat(r.GetScore(), 'f', 1, 64)}
+		}
+	}
+	return out
+}
+
+// formulaStarts begin a formula in spreadsheets, in their usual and full-width forms (CVE-2021-41270, OWASP CSV injection).
+const formulaStarts = "=+-@\t\r\n＝＋－＠|%"
+
+// cell makes a text one line that no spreadsheet takes for a formula, also behind characters that it may drop.
+func cell(text string) string {
+	text = singleLine(text)
+	visible := strings.TrimLeftFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '"' || r == '\''
+	})
+	if visible != "" && strings.ContainsRune(formulaStarts, []rune(visible)[0]) {
+		return "'" + text
+	}
+	return text
+}
+
+// singleLine removes what breaks a line or steers what shows it: control, format and bidirectional characters.
+func singleLine(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t' || r == '\u2028' || r == '\u2029' || r == '\u0085':
+			b.WriteByte(' ')
+		case r == unicode.ReplacementChar, unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Co, r):
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func timeText(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	return t.AsTime().UTC().Format(time.RFC3339)
+}

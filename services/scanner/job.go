@@ -1,0 +1,176 @@
+package scanner
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/assetid"
+	"github.com/riskprofiler/riskprofiler/platform/blob"
+	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/telemetry"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+)
+
+// Version tells results of unequal scanners apart.
+const Version = "scanner/1"
+
+// maxReason bounds the line that says why a scan is not complete.
+const maxReason = 512
+
+// Queue is the name of the queue of a scan type.
+func Queue(t modelv1.ScanType) string {
+	return "scan-" + strings.ToLower(strings.TrimPrefix(t.String(), "SCAN_TYPE_"))
+}
+
+// handle does one scan job. Doing it again scans again and sends a result that ingest recognises.
+func (s *Service) handle(ctx context.Context, m queue.Message) error {
+	task, err := readTask(m)
+	if err != nil {
+		return queue.Permanent(err)
+	}
+	ctx = telemetry.WithAssessment(s.self(ctx, task.GetJob().GetTenant()), task.GetJob().GetAssessment())
+	result, err := s.scan(ctx, task.GetJob())
+	if err != nil {
+		return err
+	}
+	return s.send(ctx, task, result)
+}
+
+func readTask(m queue.Message) (*modelv1.ScanTask, error) {
+	task := &modelv1.ScanTask{}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(m.Body, task); err != nil {
+		return nil, fault.New(fault.Invalid, "read scan job: the message is no scan task")
+	}
+	if task.GetJob().GetTenant() == "" || task.GetJob().GetTarget() == nil {
+		return nil, fault.New(fault.Invalid, "read scan job: it names no tenant or no target")
+	}
+	return task, nil
+}
+
+// parked sends a result that says that the job failed, so that the workflow goes on and the coverage is honest.
+func (s *Service) parked(ctx context.Context, m queue.Message, cause error) error {
+	task, err := readTask(m)
+	if err != nil {
+		return nil // nobody waits for what cannot be read
+	}
+	now := timestamppb.Now()
+	return s.send(ctx, task, &modelv1.ScanCompleted{
+		Job: task.GetJob(), Outcome: modelv1.Outcome_OUTCOME_FAILED, Reason: clip("given up after repeated failures: "+cause.Error(), maxReason),
+		StartedAt: now, CompletedAt: now, ScannerVersion: Version,
+	})
+}
+
+// send puts a result on the results queue: one group for each asset, so that what is known about it changes in order.
+func (s *Service) send(ctx context.Context, task *modelv1.ScanTask, r *modelv1.ScanCompleted) error {
+	r.TaskToken = task.GetTaskToken()
+	body, err := proto.Marshal(r)
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, "encode result")
+	}
+	t := r.GetJob().GetTarget()
+	asset := assetid.Name(int32(t.GetKind()), t.GetValue())
+	token := sha256.Sum256([]byte(task.GetTaskToken()))
+	return s.results.Send(ctx, queue.Message{
+		Group: r.GetJob().GetTenant() + "#" + strings.TrimPrefix(asset, "assets/"),
+		// A step that is tried again has a new token, and its result must not be dropped as a repeat of the first.
+		DedupID: r.GetJob().GetId() + "-" + hex.EncodeToString(token[:8]), Body: body,
+	})
+}
+
+// scan checks scope, runs the probe and returns what it learned. The error says that it could not start and may be tried
+// again; everything else is in the result.
+func (s *Service) scan(ctx context.Context, job *modelv1.ScanJob) (*modelv1.ScanCompleted, error) {
+	r := &modelv1.ScanCompleted{Job: job, StartedAt: timestamppb.Now(), ScannerVersion: Version}
+	probe := s.probes[job.GetScanType()]
+	if probe == nil {
+		return nil, queue.Permanent(fault.New(fault.Unimplemented, "this scanner has no probe for %s", job.GetScanType()))
+	}
+	reason, allowed, err := s.inScope(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	if !allowed {
+		r.Outcome, r.Reason, r.CompletedAt = modelv1.Outcome_OUTCOME_NOT_PERMITTED, clip(reason, maxReason), timestamppb.Now()
+		return r, nil
+	}
+	ctx, span := telemetry.Start(ctx, "scan "+strings.TrimPrefix(Queue(job.GetScanType()), "scan-"), attribute.String("riskprofiler.job", job.GetId()))
+	defer span.End()
+	found, err := s.run(ctx, probe, job)
+	if err != nil {
+		return nil, err
+	}
+	r.Outcome, r.Reason = found.Outcome, clip(probes.SafeText([]byte(found.Reason), maxReason), maxReason)
+	r.Observations, r.Leads, r.CompletedAt = found.Observations, found.Leads, timestamppb.Now()
+	traceID := trace.SpanContextFromContext(ctx).TraceID().String()
+	for _, o := range r.GetObservations() {
+		o.Source, o.TraceId = probe.Version(), traceID
+	}
+	span.SetAttributes(attribute.String("riskprofiler.outcome", r.GetOutcome().String()), attribute.Int("riskprofiler.observations", len(r.GetObservations())))
+	return r, nil
+}
+
+func (s *Service) inScope(ctx context.Context, job *modelv1.ScanJob) (string, bool, error) {
+	res, err := s.ingest.CheckScope(ctx, &ingestv1.CheckScopeRequest{Targets: []*modelv1.Target{job.GetTarget()}})
+	if err != nil {
+		return "", false, err
+	}
+	d := res.GetDecisions()[0]
+	return d.GetReason(), d.GetAllowed(), nil
+}
+
+// run runs a probe within its budget. A panic is a failed scan and never takes the process down: targets choose what
+// probes read.
+func (s *Service) run(ctx context.Context, p probes.Probe, job *modelv1.ScanJob) (result *probes.Result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, probes.Budget(job, probes.DefaultBudget)+time.Second)
+	defer cancel()
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.ErrorContext(ctx, "probe panicked", slog.String("probe", p.Version()), slog.String("job", job.GetId()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+			result, err = &probes.Result{Outcome: modelv1.Outcome_OUTCOME_FAILED, Reason: "the probe broke on what the target sent"}, nil
+		}
+	}()
+	result, err = p.Scan(ctx, probes.Env{
+		Guard: s.guard, Blobs: &sink{bucket: s.evidence, tenant: job.GetTenant()}, Permit: s.permits(job.GetTenant()),
+	}, job)
+	if err == nil && result == nil {
+		return nil, fault.New(fault.Internal, "probe %s returned nothing", p.Version())
+	}
+	return result, err
+}
+
+// sink stores evidence of one tenant.
+type sink struct {
+	bucket blob.Bucket
+	tenant string
+}
+
+// Put stores data under its content hash.
+func (k *sink) Put(ctx context.Context, kind string, data []byte) (*modelv1.Evidence, error) {
+	key := blob.ContentKey(k.tenant, kind, data)
+	if err := k.bucket.Put(ctx, key, data); err != nil {
+		return nil, fmt.Errorf("store evidence: %w", err)
+	}
+	return &modelv1.Evidence{Blob: key}, nil
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "")
+	}
+	return s
+}

@@ -1,0 +1,241 @@
+package http
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	nethttp "net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+)
+
+// findings is what the requests after the first one learned. Several of them write at once.
+type findings struct {
+	mu          sync.Mutex
+	cors        *modelv1.CorsFact
+	trace       bool
+	icon        int32
+	securityTxt bool
+	// notAllToTLS says that a path was seen which is not led to https.
+	notAllToTLS bool
+	debugPage   string
+	exposures   []exposed
+	// missed says what could not be asked, empty if nothing.
+	missed string
+	// refusals counts answers in a row that say the scanner is too much.
+	refusals int
+}
+
+// exposed is a confirmed exposure with the answer that proves it.
+type exposed struct {
+	fact   *modelv1.ExposureFact
+	answer *reply
+}
+
+// maxRefusals is after how many answers in a row of "too many requests" or nothing at all the scan stops asking.
+const maxRefusals = 3
+
+// lookQuickly asks for what no check may be wrong about: the absence of security.txt is a finding, so it is asked for where
+// that finding could come up, and nowhere else.
+func (s *site) lookQuickly(ctx context.Context, v *visit, found *findings) {
+	if v.own.url.Scheme == "https" && v.own.status == nethttp.StatusOK && v.own.isHTML() {
+		s.securityTxt(ctx, v, found)
+	}
+	found.miss("quick profile: exposed files, CORS, TRACE and the favicon were not looked at")
+}
+
+// lookAround sends all requests of the standard and deep profiles.
+func (s *site) lookAround(ctx context.Context, v *visit, found *findings, list []path) {
+	p := &page{}
+	if v.own.isHTML() {
+		p = readPage(v.own.body, v.own.url)
+	}
+	s.missing(ctx, v, found)
+	found.listing(v.own)
+	tasks := []func(){
+		func() { s.foreign(ctx, v, found) },
+		func() { s.traced(ctx, v, found) },
+		func() { s.favicon(ctx, v, p, found) },
+		func() { s.securityTxt(ctx, v, found) },
+	}
+	if !v.toTLS || found.notAllToTLS {
+		for _, one := range list {
+			tasks = append(tasks, func() { s.expose(ctx, v, one, found) })
+		}
+	}
+	run(ctx, found, tasks)
+}
+
+// run runs the tasks, at most parallel at a time, until the site has had enough, and waits for them. A panic in one of them goes
+// on in the caller, where the scanner catches it.
+func run(ctx context.Context, found *findings, tasks []func()) {
+	var all sync.WaitGroup
+	var once sync.Once
+	var caught any
+	slots := make(chan struct{}, parallel)
+	for _, task := range tasks {
+		slots <- struct{}{}
+		if found.enough(ctx) {
+			break
+		}
+		all.Go(func() {
+			defer func() { <-slots }()
+			defer func() {
+				if v := recover(); v != nil {
+					once.Do(func() { caught = v })
+				}
+			}()
+			task()
+		})
+	}
+	all.Wait()
+	if caught != nil {
+		panic(caught)
+	}
+}
+
+// get fetches a path of the start's origin. nil means that there was no answer, which is noted.
+func (s *site) get(ctx context.Context, found *findings, a ask) *reply {
+	if found.enough(ctx) {
+		return nil
+	}
+	answer, err := s.fetch(ctx, a)
+	found.mu.Lock()
+	defer found.mu.Unlock()
+	switch {
+	case err != nil:
+		found.refusals++
+		found.missLocked(fmt.Sprintf("%s could not be asked for: %s", a.url.Path, s.unreachable(err).Reason))
+		return nil
+	case answer.status == nethttp.StatusTooManyRequests, answer.status == nethttp.StatusServiceUnavailable:
+		found.refusals++
+		found.missLocked(fmt.Sprintf("%s was answered with %d", a.url.Path, answer.status))
+		return nil
+	}
+	found.refusals = 0
+	return answer
+}
+
+// enough says that the scan should not ask any more.
+func (f *findings) enough(ctx context.Context) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() != nil {
+		f.missLocked("the scan's time was over")
+		return true
+	}
+	return f.refusals >= maxRefusals
+}
+
+func (f *findings) miss(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.missLocked(what)
+}
+
+func (f *findings) missLocked(what string) {
+	if f.missed == "" {
+		f.missed = what
+	}
+}
+
+// at is the address of a path of the origin that the facts are about.
+func (s *site) at(v *visit, path string) *url.URL {
+	out := s.origin(v.start.url.Scheme)
+	out.Path = path
+	return out
+}
+
+// missing asks for a path that cannot exist. It shows whether a redirect to https is for every path, and often a debug page.
+func (s *site) missing(ctx context.Context, v *visit, found *findings) {
+	answer := s.get(ctx, found, ask{url: s.at(v, "/"+token()), limit: maxSignature})
+	if answer == nil {
+		return
+	}
+	next, _ := target(answer)
+	found.notAllToTLS = next == nil || next.Scheme != "https"
+	found.debugPage = recognise(debugPages, answer, "")
+}
+
+// foreign asks with the Origin of another site.
+func (s *site) foreign(ctx context.Context, v *visit, found *findings) {
+	answer := s.get(ctx, found, ask{url: v.own.url, header: map[string]string{"Origin": foreignOrigin}, limit: 1})
+	if answer == nil {
+		return
+	}
+	allowed := answer.header.Get("Access-Control-Allow-Origin")
+	if allowed == "" {
+		return
+	}
+	found.mu.Lock()
+	defer found.mu.Unlock()
+	found.cors = &modelv1.CorsFact{
+		AllowOrigin: probes.SafeString(allowed, 256), ReflectsOrigin: allowed == foreignOrigin,
+		AllowsCredentials: strings.EqualFold(answer.header.Get("Access-Control-Allow-Credentials"), "true"),
+	}
+}
+
+// traced sends TRACE with a header that only an echo can contain.
+func (s *site) traced(ctx context.Context, v *visit, found *findings) {
+	secret := token()
+	answer := s.get(ctx, found, ask{
+		url: s.at(v, "/"), method: nethttp.MethodTrace, header: map[string]string{"X-Riskprofiler-Check": secret}, limit: 16 << 10,
+	})
+	if answer != nil && answer.status == nethttp.StatusOK && strings.Contains(string(answer.body), secret) {
+		found.mu.Lock()
+		found.trace = true
+		found.mu.Unlock()
+	}
+}
+
+// favicon asks for the icon that the page names, or the one that browsers ask for by themselves.
+func (s *site) favicon(ctx context.Context, v *visit, p *page, found *findings) {
+	at := s.at(v, "/favicon.ico")
+	if named, err := v.own.url.Parse(p.icon); err == nil && p.icon != "" && sameOrigin(named, v.own.url) {
+		at = named
+	}
+	if answer := s.get(ctx, found, ask{url: at, limit: maxIcon}); answer != nil {
+		found.mu.Lock()
+		found.icon = iconHash(answer)
+		found.mu.Unlock()
+	}
+}
+
+// securityTxt asks for the contact of RFC 9116 at its only place.
+func (s *site) securityTxt(ctx context.Context, v *visit, found *findings) {
+	answer := s.get(ctx, found, ask{url: s.at(v, "/.well-known/security.txt"), limit: 64 << 10})
+	if answer == nil {
+		return
+	}
+	// A redirect to the same file at the organisation's main site is allowed (RFC 9116 section 3).
+	next, _ := target(answer)
+	there := next != nil && strings.HasSuffix(next.Path, "/security.txt")
+	if there || (answer.status == nethttp.StatusOK && !answer.isHTML() && namesContact(answer.body)) {
+		found.mu.Lock()
+		found.securityTxt = true
+		found.mu.Unlock()
+	}
+}
+
+// namesContact says whether a security.txt has the Contact field that it must have (RFC 9116 section 2.5.3).
+func namesContact(body []byte) bool {
+	for line := range strings.Lines(string(body)) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if ok && strings.EqualFold(name, "contact") && strings.TrimSpace(value) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// token is a random path segment or header value.
+func token() string {
+	var raw [12]byte
+	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(raw[:])
+}

@@ -1,0 +1,109 @@
+package probes
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/assetid"
+)
+
+// AssetName returns the resource name of the asset of the given kind and canonical value.
+func AssetName(kind modelv1.AssetKind, value string) string {
+	return assetid.Name(int32(kind), value)
+}
+
+// NewObservation returns an observation without a fact: about the asset that the job's target names, at location ("" for the
+// asset as a whole, else as Location writes it), first and last seen now. The key is stable within asset, scan type and
+// location. Source and trace are filled in by the scanner, which knows them.
+func NewObservation(job *modelv1.ScanJob, location, key string) *modelv1.Observation {
+	target := job.GetTarget()
+	return NewObservationOf(job, target.GetKind(), target.GetValue(), location, key)
+}
+
+// NewObservationOf is NewObservation about another asset than the job's target, such as the zone of a host.
+func NewObservationOf(job *modelv1.ScanJob, kind modelv1.AssetKind, value, location, key string) *modelv1.Observation {
+	now := timestamppb.New(time.Now())
+	return &modelv1.Observation{
+		Key:        key,
+		Asset:      AssetName(kind, value),
+		AssetValue: value,
+		AssetKind:  kind,
+		ScanType:   job.GetScanType(),
+		Location:   location,
+		FirstSeen:  now,
+		LastSeen:   now,
+	}
+}
+
+// Location writes the port that target is about: "host-or-address:port/tcp" with IPv6 addresses in brackets, and "" for a
+// target that is not about one port. The host name wins over the address, because facts about a name belong to the name.
+func Location(target *modelv1.Target) string {
+	if target.GetPort() == 0 {
+		return ""
+	}
+	host := target.GetHost()
+	if host == "" {
+		host = target.GetAddress()
+	}
+	if host == "" {
+		host = target.GetValue()
+	}
+	return LocationOf(host, target.GetPort(), target.GetTransport())
+}
+
+// LocationOf writes "host:port/transport"; a transport that is not said is TCP.
+func LocationOf(host string, port uint32, transport modelv1.Transport) string {
+	protocol := "tcp"
+	if transport == modelv1.Transport_TRANSPORT_UDP {
+		protocol = "udp"
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10)) + "/" + protocol
+}
+
+// SafeText makes text of what a target sent that is harmless in one line of a terminal, a log or a page: valid UTF-8, at
+// most maxRunes runes, without control, format (which includes all bidirectional marks), private-use and unassigned
+// characters. Runs of white space and of removed characters become one space. It escapes nothing: each sink does that for
+// itself. An invalid byte becomes one space too, so a binary banner stays readable where it holds text.
+func SafeText(raw []byte, maxRunes int) string {
+	var text strings.Builder
+	runes, gap := 0, false
+	for len(raw) > 0 && runes < maxRunes {
+		r, size := utf8.DecodeRune(raw)
+		raw = raw[size:]
+		if (r == utf8.RuneError && size == 1) || !visible(r) {
+			gap = runes > 0
+			continue
+		}
+		if gap {
+			if runes+2 > maxRunes {
+				break
+			}
+			text.WriteByte(' ')
+			runes, gap = runes+1, false
+		}
+		text.WriteRune(r)
+		runes++
+	}
+	return text.String()
+}
+
+// SafeString is SafeText of a string.
+func SafeString(raw string, maxRunes int) string {
+	return SafeText([]byte(raw), maxRunes)
+}
+
+// visible says whether r may stand in text of ours as it is. White space is not: it is collapsed. unicode.IsGraphic leaves
+// out the categories Cc, Cf, Cs, Co, Cn and the line and paragraph separators.
+func visible(r rune) bool {
+	if r == utf8.RuneError || unicode.IsSpace(r) {
+		return false
+	}
+	return unicode.IsGraphic(r) && !unicode.Is(unicode.Variation_Selector, r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
+}

@@ -1,0 +1,114 @@
+// Package probes defines what a scan type is to the scanner: one small interface, what it may use, and what it hands back.
+// Each scan type lives in a package below this one and has one line in list.go. A probe learns facts; it never judges them,
+// never chooses its own targets and never reaches the network except through the guard in its Env.
+package probes
+
+import (
+	"context"
+	"time"
+
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/netguard"
+)
+
+// Bounds that every probe keeps, whatever a target sends. They are upper limits: a probe may take less.
+const (
+	// DialTimeout bounds one connection attempt.
+	DialTimeout = 5 * time.Second
+	// QuickDialTimeout bounds one connection attempt in the quick profile.
+	QuickDialTimeout = 3 * time.Second
+	// HandshakeTimeout bounds one TLS handshake.
+	HandshakeTimeout = 5 * time.Second
+	// FirstByteTimeout bounds the wait for the first byte of an answer.
+	FirstByteTimeout = 5 * time.Second
+	// DefaultBudget bounds a whole scan that names no budget of its own.
+	DefaultBudget = 20 * time.Second
+	// SlowAfter is the grace before MinimumRate applies.
+	SlowAfter = 5 * time.Second
+	// MinimumRate in bytes a second: who sends slower than this after SlowAfter wants to hold the scanner, and is a tarpit.
+	MinimumRate = 64
+	// MaxBannerBytes is as much as is read of a service that talks without end.
+	MaxBannerBytes = 64 << 10
+	// MaxBodyBytes is as much as is read of one HTTP body.
+	MaxBodyBytes = 2 << 20
+	// MaxHeaderBytes bounds one HTTP header block.
+	MaxHeaderBytes = 64 << 10
+	// MaxHeaders bounds the number of headers of one HTTP answer.
+	MaxHeaders = 200
+	// MaxExcerptRunes bounds Evidence.excerpt.
+	MaxExcerptRunes = 2048
+)
+
+// Probe is one scan type. Its methods are safe for concurrent use.
+type Probe interface {
+	// ScanType says which jobs the probe takes; no two probes take the same.
+	ScanType() modelv1.ScanType
+	// Version names the probe and its revision, such as "tls/1": facts of unequal versions are not compared.
+	Version() string
+	// Scan looks at the job's target and returns what it learned. A target that does not answer, lies or breaks off is data
+	// in Result.Outcome and Result.Reason; the error is only for a scan that could not even start (a job without a target,
+	// an evidence store that is down) and that may be tried again. Scan returns soon after ctx ends, with what it has.
+	Scan(ctx context.Context, env Env, job *modelv1.ScanJob) (*Result, error)
+}
+
+// EvidenceSink stores raw bytes and says where they lie. Store first, then name: an observation never points to bytes that
+// may be missing.
+type EvidenceSink interface {
+	// Put stores data under its content hash; kind is a short word such as "banner" or "dns". The evidence it returns has
+	// its blob set; excerpt and truncated are for the caller to fill.
+	Put(ctx context.Context, kind string, data []byte) (*modelv1.Evidence, error)
+}
+
+// Env is all that a probe may use of the world.
+type Env struct {
+	// Guard is the only way to the network: it judges each address after resolution and before connecting.
+	Guard *netguard.Guard
+	// Blobs takes the raw bytes behind an observation; nil where nobody keeps evidence.
+	Blobs EvidenceSink
+	// Permit takes cost permits for packets to host, and may wait for them; an error means that they must not be sent.
+	// Nil means that nothing limits the rate.
+	Permit func(ctx context.Context, host string, cost int) error
+}
+
+// TakePermits takes cost permits for host, at once where nothing limits the rate.
+func (e Env) TakePermits(ctx context.Context, host string, cost int) error {
+	if e.Permit == nil {
+		return ctx.Err()
+	}
+	return e.Permit(ctx, host, cost)
+}
+
+// Evidence stores raw under kind and returns the evidence with a safe excerpt of it; nil where nobody keeps evidence or
+// there is nothing to keep.
+func (e Env) Evidence(ctx context.Context, kind string, raw []byte, truncated bool) (*modelv1.Evidence, error) {
+	if e.Blobs == nil || len(raw) == 0 {
+		return nil, nil
+	}
+	evidence, err := e.Blobs.Put(ctx, kind, raw)
+	if err != nil {
+		return nil, err
+	}
+	evidence.Excerpt = SafeText(raw, MaxExcerptRunes)
+	evidence.Truncated = truncated
+	return evidence, nil
+}
+
+// Result is what one scan learned.
+type Result struct {
+	// Outcome says how far the scan got; only a complete one makes absence evidence.
+	Outcome modelv1.Outcome
+	// Reason is one clear line why the outcome is not complete.
+	Reason string
+	// Observations are the facts, made by NewObservation.
+	Observations []*modelv1.Observation
+	// Leads are what may be worth another scan.
+	Leads []*modelv1.Lead
+}
+
+// Budget returns how long the job's scan may take: the job's own budget, else fallback.
+func Budget(job *modelv1.ScanJob, fallback time.Duration) time.Duration {
+	if budget := job.GetOptions().GetBudget(); budget.IsValid() && budget.AsDuration() > 0 {
+		return budget.AsDuration()
+	}
+	return fallback
+}

@@ -1,0 +1,322 @@
+package tls
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	stdtls "crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Each hostile server must end in a result, soon and without a fact that is not true.
+func TestHostileServers(t *testing.T) {
+	wait := func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1<<16)); _, _ = conn.Read(make([]byte, 1)) }
+	record := func(kind byte, body []byte) []byte { return appendBlock16([]byte{kind, 3, 3}, body) }
+	endless := func(message []byte) func(net.Conn) {
+		return func(conn net.Conn) {
+			if _, ok := readHello(conn); !ok {
+				return
+			}
+			for {
+				if _, err := conn.Write(message); err != nil {
+					return
+				}
+			}
+		}
+	}
+	hello := flightOf(versionTLS12, 0xc02f, nil)
+	tests := []struct {
+		name    string
+		handle  func(net.Conn)
+		outcome modelv1.Outcome
+		reason  string
+	}{
+		{"says nothing", wait, modelv1.Outcome_OUTCOME_FAILED, "no answer in time"},
+		{"hangs up at once", func(conn net.Conn) { _, _ = readHello(conn) }, modelv1.Outcome_OUTCOME_FAILED, "closes every connection"},
+		{"drips one byte at a time", func(conn net.Conn) {
+			ticks := time.NewTicker(20 * time.Millisecond)
+			defer ticks.Stop()
+			for _, b := range append(record(recordHandshake, make([]byte, 16000)), hello...) {
+				<-ticks.C
+				if _, err := conn.Write([]byte{b}); err != nil {
+					return
+				}
+			}
+		}, modelv1.Outcome_OUTCOME_FAILED, "no answer in time"},
+		{"endless warnings", endless(record(recordAlert, []byte{1, 112})), modelv1.Outcome_OUTCOME_FAILED, "longer than"},
+		{"endless empty records", endless(record(recordHandshake, nil)), modelv1.Outcome_OUTCOME_FAILED, "longer than"},
+		{"a message of 16 MiB", endless(record(recordHandshake, append([]byte{typeServerHello, 0xff, 0xff, 0xff}, make([]byte, 1000)...))), modelv1.Outcome_OUTCOME_FAILED, "longer than"},
+		{"a certificate before the hello", endless(record(recordHandshake, []byte{typeCertificate, 0, 0, 3, 0, 0, 0})), modelv1.Outcome_OUTCOME_COMPLETE, ""},
+		{"application data first", endless(record(recordData, []byte("x"))), modelv1.Outcome_OUTCOME_COMPLETE, ""},
+		{"a record that is too long", endless([]byte{recordHandshake, 3, 3, 0xff, 0xff}), modelv1.Outcome_OUTCOME_COMPLETE, ""},
+		{"refuses every hello", func(conn net.Conn) {
+			_, _ = readHello(conn)
+			_, _ = conn.Write(record(recordAlert, []byte{2, 112}))
+		}, modelv1.Outcome_OUTCOME_PARTIAL, "alert unrecognized_name"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			result := scan(t, New(Options{}).withLimits(300*time.Millisecond), jobFor(serve(t, test.handle), "bad.test"))
+			if result.Outcome != test.outcome || !strings.Contains(result.Reason, test.reason) || len(result.Observations) != 0 {
+				t.Errorf("got %v (%q) with %d observations; want %v (%q) with none",
+					result.Outcome, result.Reason, len(result.Observations), test.outcome, test.reason)
+			}
+		})
+	}
+}
+
+// A certificate message can name 16 MiB of certificates; the probe keeps 16 of at most 64 KiB, and says what it could not read.
+func TestHostileChains(t *testing.T) {
+	cert := selfSign(t, leafFor("bad.test"), newKey(t)).Certificate[0]
+	var many [][]byte
+	for range 100 {
+		many = append(many, cert)
+	}
+	tests := []struct {
+		name    string
+		chain   [][]byte
+		outcome modelv1.Outcome
+		length  int
+	}{
+		{"a hundred certificates", many, modelv1.Outcome_OUTCOME_COMPLETE, maxChain},
+		{"no certificate in it", [][]byte{[]byte("no certificate")}, modelv1.Outcome_OUTCOME_PARTIAL, 0},
+		{"half a certificate", [][]byte{cert[:len(cert)/2]}, modelv1.Outcome_OUTCOME_PARTIAL, 0},
+		{"a good one and a bad one", [][]byte{cert, []byte("no certificate")}, modelv1.Outcome_OUTCOME_PARTIAL, 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			server := legacyServer{suites: map[uint16][]uint16{versionTLS12: {0xc02b}}, chain: test.chain}
+			result := scan(t, New(Options{}), jobFor(server.start(t), "bad.test"))
+			if result.Outcome != test.outcome || len(result.Observations) != 1 || len(result.Observations[0].GetTls().GetChain()) != test.length {
+				t.Errorf("got %v (%s), %v; want %v and a chain of %d", result.Outcome, result.Reason, result.Observations, test.outcome, test.length)
+			}
+		})
+	}
+}
+
+// Text of a certificate is text of a stranger.
+func TestHostileNames(t *testing.T) {
+	template := leafFor("bad.test")
+	template.Subject.CommonName = "evil\x1b[31m\n\u202etxt\u0000" + strings.Repeat("x", 5000)
+	for i := range 500 {
+		template.DNSNames = append(template.DNSNames, fmt.Sprintf("n%d.bad.test", i))
+	}
+	fact := factOf(t, New(Options{}), jobFor(serveTLS(t, &stdtls.Config{Certificates: []stdtls.Certificate{selfSign(t, template, newKey(t))}}), "bad.test"))
+	leaf := fact.GetChain()[0]
+	if strings.ContainsAny(leaf.GetSubject(), "\x1b\n\u202e\u0000") || len([]rune(leaf.GetSubject())) > maxText || len(leaf.GetNames()) != maxNames {
+		t.Errorf("subject %q, %d names", leaf.GetSubject(), len(leaf.GetNames()))
+	}
+}
+
+// A modern server is asked a dozen times at most, four at once.
+func TestFewConnections(t *testing.T) {
+	root := newAuthority(t, "Test Root", nil)
+	config := &stdtls.Config{Certificates: []stdtls.Certificate{root.issue(t, leafFor("few.test"), nil)}, NextProtos: []string{"h2", "http/1.1"}}
+	var now, most, all atomic.Int32
+	addr := serve(t, func(conn net.Conn) {
+		all.Add(1)
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		defer now.Add(-1)
+		answerTLS(conn, config)
+	})
+	var permits atomic.Int32
+	env := lab()
+	env.Permit = func(_ context.Context, host string, cost int) error {
+		if host != "few.test" {
+			t.Errorf("permits for %q", host)
+		}
+		permits.Add(int32(cost))
+		return nil
+	}
+	if _, err := New(Options{}).Scan(t.Context(), env, jobFor(addr, "few.test")); err != nil {
+		t.Fatal(err)
+	}
+	// The server notices the end of one connection a little after the probe opened the next.
+	if all.Load() > 12 || most.Load() > parallel+2 || permits.Load() != all.Load() {
+		t.Errorf("%d connections, %d at once, %d permits; want at most 12, %d, and a permit each", all.Load(), most.Load(), permits.Load(), parallel)
+	}
+}
+
+func TestScanEndsWithItsBudget(t *testing.T) {
+	addr := serve(t, func(conn net.Conn) {
+		if h, _ := readHello(conn); h.version == versionTLS12 && len(h.suites) > 3 {
+			_, _ = conn.Write(flightOf(versionTLS12, h.suites[0], nil))
+		}
+		_, _ = conn.Read(make([]byte, 1))
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	result, err := New(Options{}).Scan(ctx, lab(), jobFor(addr, "slow.test"))
+	if err != nil || result.Outcome != modelv1.Outcome_OUTCOME_PARTIAL || len(result.Observations) != 1 {
+		t.Errorf("got %+v, %v; want a partial result with what was seen", result, err)
+	}
+}
+
+func TestMemoryOfEndlessServers(t *testing.T) {
+	chunk := bytes.Repeat(appendBlock16([]byte{recordHandshake, 3, 3}, make([]byte, 1<<14)), 4)
+	addr := serve(t, func(conn net.Conn) {
+		for {
+			if _, err := conn.Write(chunk); err != nil {
+				return
+			}
+		}
+	})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	done := make(chan struct{})
+	for range 100 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			_, _ = New(Options{}).withLimits(time.Second).Scan(t.Context(), lab(), jobFor(addr, ""))
+		}()
+	}
+	for range 100 {
+		<-done
+	}
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.Sys) - int64(before.Sys); grown > 64<<20 {
+		t.Errorf("100 scans of an endless server grew the process by %d MiB, want at most 64", grown>>20)
+	}
+}
+
+func TestStartTLS(t *testing.T) {
+	root := newAuthority(t, "Test Root", nil)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &stdtls.Config{Certificates: []stdtls.Certificate{root.issue(t, leafFor("mail.test"), key)}, MinVersion: stdtls.VersionTLS12}
+	// Each script is what the server says, answered line by line; the upgrade comes after the last.
+	scripts := map[string][]string{
+		"smtp": {"220-mail.test\r\n220 ready\r\n", "250-mail.test\r\n250-PIPELINING\r\n250 STARTTLS\r\n", "220 go on\r\n"},
+		"imap": {"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n", "* BYE-like noise\r\na1 OK begin\r\n"},
+		"pop3": {"+OK ready\r\n", "+OK begin\r\n"},
+		"ftp":  {"220-welcome\r\n to all\r\n220 ready\r\n", "234 go on\r\n"},
+	}
+	for service, script := range scripts {
+		t.Run(service, func(t *testing.T) {
+			job := jobFor(serve(t, func(conn net.Conn) {
+				if play(conn, script) {
+					answerTLS(conn, config)
+				}
+			}), "mail.test")
+			job.Target.Service, job.Target.Tls = service, false
+			fact := factOf(t, New(Options{ExtraRoots: []*x509.Certificate{root.cert}}), job)
+			if fact.GetStarttls() != service || !slices.Equal(fact.GetVersions(), []string{"TLS1.2", "TLS1.3"}) || !fact.GetTrusted() {
+				t.Errorf("got %v", fact)
+			}
+		})
+	}
+	refusals := map[string][]string{
+		"smtp": {"220 ready\r\n", "250 SIZE 1000\r\n"},
+		"imap": {"* OK ready\r\n", "a1 BAD what?\r\n"},
+		"pop3": {"+OK ready\r\n", "-ERR what?\r\n"},
+		"ftp":  {"220 ready\r\n", "500 what?\r\n"},
+	}
+	for service, script := range refusals {
+		t.Run(service+" without", func(t *testing.T) {
+			job := jobFor(serve(t, func(conn net.Conn) { play(conn, script) }), "mail.test")
+			job.Target.Service, job.Target.Tls = service, false
+			if result := scan(t, New(Options{}), job); result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || len(result.Observations) != 0 {
+				t.Errorf("got %+v, want complete without observation", result)
+			}
+		})
+	}
+	t.Run("endless greeting", func(t *testing.T) {
+		job := jobFor(serve(t, func(conn net.Conn) {
+			for {
+				if _, err := conn.Write(bytes.Repeat([]byte("220-more\r\n"), 100)); err != nil {
+					return
+				}
+			}
+		}), "mail.test")
+		job.Target.Service, job.Target.Tls = "smtp", false
+		if result := scan(t, New(Options{}), job); result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || len(result.Observations) != 0 {
+			t.Errorf("got %+v, want complete without observation", result)
+		}
+	})
+}
+
+// play says each part of script, reading one line before each but the first.
+func play(conn net.Conn, script []string) bool {
+	reader := bufio.NewReaderSize(conn, 16)
+	for i, say := range script {
+		if i > 0 {
+			if _, err := reader.ReadString('\n'); err != nil {
+				return false
+			}
+		}
+		if _, err := conn.Write([]byte(say)); err != nil {
+			return false
+		}
+	}
+	return reader.Buffered() == 0
+}
+
+func FuzzReadAnswer(f *testing.F) {
+	cert := selfSign(f, leafFor("fuzz.test"), newKey(f)).Certificate[0]
+	f.Add(flightOf(versionTLS12, 0xc02f, [][]byte{cert, cert}))
+	f.Add(flightOf(versionSSL3, 0x0005, nil))
+	f.Add([]byte{recordAlert, 3, 1, 0, 2, 2, 40})
+	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := readAnswer(bytes.NewReader(data), true)
+		if err == nil && got.version>>8 != 3 && got.version == 0 {
+			t.Errorf("an answer without version: %+v", got)
+		}
+		if len(got.chain) > maxChain {
+			t.Errorf("a chain of %d", len(got.chain))
+		}
+	})
+}
+
+func FuzzCertificate(f *testing.F) {
+	root := newAuthority(f, "Fuzz Root", nil)
+	f.Add(root.cert.Raw)
+	f.Add(selfSign(f, leafFor("fuzz.test"), newKey(f)).Certificate[0])
+	f.Fuzz(func(t *testing.T, der []byte) {
+		c, err := readCertificate(der)
+		if err != nil {
+			return
+		}
+		fact := c.fact()
+		if len(fact.GetNames()) > maxNames || len([]rune(fact.GetSubject())) > maxText || len(fact.GetSerial()) > maxSerial {
+			t.Errorf("unbounded fact: %v", fact)
+		}
+		if at := fact.GetNotAfter(); at != nil && !at.IsValid() {
+			t.Errorf("no time: %v", at)
+		}
+		c.matches("www.example.com")
+		judge([]certificate{c, c}, x509.NewCertPool(), time.Unix(1<<31, 0))
+	})
+}
+
+// A panic on what a target sent must reach the scanner, which recovers it; in a goroutine of its own it would end the process.
+func TestPanicsReachTheCaller(t *testing.T) {
+	defer func() {
+		if v := recover(); v != "broken" {
+			t.Errorf("recovered %v", v)
+		}
+	}()
+	run(t.Context(), []func(context.Context){func(context.Context) {}, func(context.Context) { panic("broken") }})
+	t.Error("no panic")
+}

@@ -1,0 +1,358 @@
+package tls
+
+import "strings"
+
+// suite is one cipher suite by its number and its name in the IANA TLS Cipher Suites registry.
+type suite struct {
+	id   uint16
+	name string
+}
+
+// suites are the registered cipher suites that a server with a certificate, or without one (anonymous), can choose, in the
+// order of their numbers. Left out are those that need a secret shared beforehand (PSK, SRP, Kerberos), which no stranger
+// can negotiate, and SSLv2's. 0x0060 to 0x0065 never left the draft "56-bit Export Cipher Suites" but are deployed.
+var suites = []suite{
+	{0x0001, "TLS_RSA_WITH_NULL_MD5"},
+	{0x0002, "TLS_RSA_WITH_NULL_SHA"},
+	{0x0003, "TLS_RSA_EXPORT_WITH_RC4_40_MD5"},
+	{0x0004, "TLS_RSA_WITH_RC4_128_MD5"},
+	{0x0005, "TLS_RSA_WITH_RC4_128_SHA"},
+	{0x0006, "TLS_RSA_EXPORT_WITH_RC2_CBC_40_MD5"},
+	{0x0007, "TLS_RSA_WITH_IDEA_CBC_SHA"},
+	{0x0008, "TLS_RSA_EXPORT_WITH_DES40_CBC_SHA"},
+	{0x0009, "TLS_RSA_WITH_DES_CBC_SHA"},
+	{0x000A, "TLS_RSA_WITH_3DES_EDE_CBC_SHA"},
+	{0x000B, "TLS_DH_DSS_EXPORT_WITH_DES40_CBC_SHA"},
+	{0x000C, "TLS_DH_DSS_WITH_DES_CBC_SHA"},
+	{0x000D, "TLS_DH_DSS_WITH_3DES_EDE_CBC_SHA"},
+	{0x000E, "TLS_DH_RSA_EXPORT_WITH_DES40_CBC_SHA"},
+	{0x000F, "TLS_DH_RSA_WITH_DES_CBC_SHA"},
+	{0x0010, "TLS_DH_RSA_WITH_3DES_EDE_CBC_SHA"},
+	{0x0011, "TLS_DHE_DSS_EXPORT_WITH_DES40_CBC_SHA"},
+	{0x0012, "TLS_DHE_DSS_WITH_DES_CBC_SHA"},
+	{0x0013, "TLS_DHE_DSS_WITH_3DES_EDE_CBC_SHA"},
+	{0x0014, "TLS_DHE_RSA_EXPORT_WITH_DES40_CBC_SHA"},
+	{0x0015, "TLS_DHE_RSA_WITH_DES_CBC_SHA"},
+	{0x0016, "TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA"},
+	{0x0017, "TLS_DH_anon_EXPORT_WITH_RC4_40_MD5"},
+	{0x0018, "TLS_DH_anon_WITH_RC4_128_MD5"},
+	{0x0019, "TLS_DH_anon_EXPORT_WITH_DES40_CBC_SHA"},
+	{0x001A, "TLS_DH_anon_WITH_DES_CBC_SHA"},
+	{0x001B, "TLS_DH_anon_WITH_3DES_EDE_CBC_SHA"},
+	{0x002F, "TLS_RSA_WITH_AES_128_CBC_SHA"},
+	{0x0030, "TLS_DH_DSS_WITH_AES_128_CBC_SHA"},
+	{0x0031, "TLS_DH_RSA_WITH_AES_128_CBC_SHA"},
+	{0x0032, "TLS_DHE_DSS_WITH_AES_128_CBC_SHA"},
+	{0x0033, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA"},
+	{0x0034, "TLS_DH_anon_WITH_AES_128_CBC_SHA"},
+	{0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA"},
+	{0x0036, "TLS_DH_DSS_WITH_AES_256_CBC_SHA"},
+	{0x0037, "TLS_DH_RSA_WITH_AES_256_CBC_SHA"},
+	{0x0038, "TLS_DHE_DSS_WITH_AES_256_CBC_SHA"},
+	{0x0039, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA"},
+	{0x003A, "TLS_DH_anon_WITH_AES_256_CBC_SHA"},
+	{0x003B, "TLS_RSA_WITH_NULL_SHA256"},
+	{0x003C, "TLS_RSA_WITH_AES_128_CBC_SHA256"},
+	{0x003D, "TLS_RSA_WITH_AES_256_CBC_SHA256"},
+	{0x003E, "TLS_DH_DSS_WITH_AES_128_CBC_SHA256"},
+	{0x003F, "TLS_DH_RSA_WITH_AES_128_CBC_SHA256"},
+	{0x0040, "TLS_DHE_DSS_WITH_AES_128_CBC_SHA256"},
+	{0x0041, "TLS_RSA_WITH_CAMELLIA_128_CBC_SHA"},
+	{0x0042, "TLS_DH_DSS_WITH_CAMELLIA_128_CBC_SHA"},
+	{0x0043, "TLS_DH_RSA_WITH_CAMELLIA_128_CBC_SHA"},
+	{0x0044, "TLS_DHE_DSS_WITH_CAMELLIA_128_CBC_SHA"},
+	{0x0045, "TLS_DHE_RSA_WITH_CAMELLIA_128_CBC_SHA"},
+	{0x0046, "TLS_DH_anon_WITH_CAMELLIA_128_CBC_SHA"},
+	{0x0060, "TLS_RSA_EXPORT1024_WITH_RC4_56_MD5"},
+	{0x0061, "TLS_RSA_EXPORT1024_WITH_RC2_CBC_56_MD5"},
+	{0x0062, "TLS_RSA_EXPORT1024_WITH_DES_CBC_SHA"},
+	{0x0063, "TLS_DHE_DSS_EXPORT1024_WITH_DES_CBC_SHA"},
+	{0x0064, "TLS_RSA_EXPORT1024_WITH_RC4_56_SHA"},
+	{0x0065, "TLS_DHE_DSS_EXPORT1024_WITH_RC4_56_SHA"},
+	{0x0066, "TLS_DHE_DSS_WITH_RC4_128_SHA"},
+	{0x0067, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA256"},
+	{0x0068, "TLS_DH_DSS_WITH_AES_256_CBC_SHA256"},
+	{0x0069, "TLS_DH_RSA_WITH_AES_256_CBC_SHA256"},
+	{0x006A, "TLS_DHE_DSS_WITH_AES_256_CBC_SHA256"},
+	{0x006B, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA256"},
+	{0x006C, "TLS_DH_anon_WITH_AES_128_CBC_SHA256"},
+	{0x006D, "TLS_DH_anon_WITH_AES_256_CBC_SHA256"},
+	{0x0084, "TLS_RSA_WITH_CAMELLIA_256_CBC_SHA"},
+	{0x0085, "TLS_DH_DSS_WITH_CAMELLIA_256_CBC_SHA"},
+	{0x0086, "TLS_DH_RSA_WITH_CAMELLIA_256_CBC_SHA"},
+	{0x0087, "TLS_DHE_DSS_WITH_CAMELLIA_256_CBC_SHA"},
+	{0x0088, "TLS_DHE_RSA_WITH_CAMELLIA_256_CBC_SHA"},
+	{0x0089, "TLS_DH_anon_WITH_CAMELLIA_256_CBC_SHA"},
+	{0x0096, "TLS_RSA_WITH_SEED_CBC_SHA"},
+	{0x0097, "TLS_DH_DSS_WITH_SEED_CBC_SHA"},
+	{0x0098, "TLS_DH_RSA_WITH_SEED_CBC_SHA"},
+	{0x0099, "TLS_DHE_DSS_WITH_SEED_CBC_SHA"},
+	{0x009A, "TLS_DHE_RSA_WITH_SEED_CBC_SHA"},
+	{0x009B, "TLS_DH_anon_WITH_SEED_CBC_SHA"},
+	{0x009C, "TLS_RSA_WITH_AES_128_GCM_SHA256"},
+	{0x009D, "TLS_RSA_WITH_AES_256_GCM_SHA384"},
+	{0x009E, "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256"},
+	{0x009F, "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384"},
+	{0x00A0, "TLS_DH_RSA_WITH_AES_128_GCM_SHA256"},
+	{0x00A1, "TLS_DH_RSA_WITH_AES_256_GCM_SHA384"},
+	{0x00A2, "TLS_DHE_DSS_WITH_AES_128_GCM_SHA256"},
+	{0x00A3, "TLS_DHE_DSS_WITH_AES_256_GCM_SHA384"},
+	{0x00A4, "TLS_DH_DSS_WITH_AES_128_GCM_SHA256"},
+	{0x00A5, "TLS_DH_DSS_WITH_AES_256_GCM_SHA384"},
+	{0x00A6, "TLS_DH_anon_WITH_AES_128_GCM_SHA256"},
+	{0x00A7, "TLS_DH_anon_WITH_AES_256_GCM_SHA384"},
+	{0x00BA, "TLS_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0x00BB, "TLS_DH_DSS_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0x00BC, "TLS_DH_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0x00BD, "TLS_DHE_DSS_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0x00BE, "TLS_DHE_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0x00BF, "TLS_DH_anon_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0x00C0, "TLS_RSA_WITH_CAMELLIA_256_CBC_SHA256"},
+	{0x00C1, "TLS_DH_DSS_WITH_CAMELLIA_256_CBC_SHA256"},
+	{0x00C2, "TLS_DH_RSA_WITH_CAMELLIA_256_CBC_SHA256"},
+	{0x00C3, "TLS_DHE_DSS_WITH_CAMELLIA_256_CBC_SHA256"},
+	{0x00C4, "TLS_DHE_RSA_WITH_CAMELLIA_256_CBC_SHA256"},
+	{0x00C5, "TLS_DH_anon_WITH_CAMELLIA_256_CBC_SHA256"},
+	{0x1301, "TLS_AES_128_GCM_SHA256"},
+	{0x1302, "TLS_AES_256_GCM_SHA384"},
+	{0x1303, "TLS_CHACHA20_POLY1305_SHA256"},
+	{0xC001, "TLS_ECDH_ECDSA_WITH_NULL_SHA"},
+	{0xC002, "TLS_ECDH_ECDSA_WITH_RC4_128_SHA"},
+	{0xC003, "TLS_ECDH_ECDSA_WITH_3DES_EDE_CBC_SHA"},
+	{0xC004, "TLS_ECDH_ECDSA_WITH_AES_128_CBC_SHA"},
+	{0xC005, "TLS_ECDH_ECDSA_WITH_AES_256_CBC_SHA"},
+	{0xC006, "TLS_ECDHE_ECDSA_WITH_NULL_SHA"},
+	{0xC007, "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA"},
+	{0xC008, "TLS_ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA"},
+	{0xC009, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"},
+	{0xC00A, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"},
+	{0xC00B, "TLS_ECDH_RSA_WITH_NULL_SHA"},
+	{0xC00C, "TLS_ECDH_RSA_WITH_RC4_128_SHA"},
+	{0xC00D, "TLS_ECDH_RSA_WITH_3DES_EDE_CBC_SHA"},
+	{0xC00E, "TLS_ECDH_RSA_WITH_AES_128_CBC_SHA"},
+	{0xC00F, "TLS_ECDH_RSA_WITH_AES_256_CBC_SHA"},
+	{0xC010, "TLS_ECDHE_RSA_WITH_NULL_SHA"},
+	{0xC011, "TLS_ECDHE_RSA_WITH_RC4_128_SHA"},
+	{0xC012, "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA"},
+	{0xC013, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"},
+	{0xC014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"},
+	{0xC015, "TLS_ECDH_anon_WITH_NULL_SHA"},
+	{0xC016, "TLS_ECDH_anon_WITH_RC4_128_SHA"},
+	{0xC017, "TLS_ECDH_anon_WITH_3DES_EDE_CBC_SHA"},
+	{0xC018, "TLS_ECDH_anon_WITH_AES_128_CBC_SHA"},
+	{0xC019, "TLS_ECDH_anon_WITH_AES_256_CBC_SHA"},
+	{0xC023, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256"},
+	{0xC024, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384"},
+	{0xC025, "TLS_ECDH_ECDSA_WITH_AES_128_CBC_SHA256"},
+	{0xC026, "TLS_ECDH_ECDSA_WITH_AES_256_CBC_SHA384"},
+	{0xC027, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256"},
+	{0xC028, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384"},
+	{0xC029, "TLS_ECDH_RSA_WITH_AES_128_CBC_SHA256"},
+	{0xC02A, "TLS_ECDH_RSA_WITH_AES_256_CBC_SHA384"},
+	{0xC02B, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
+	{0xC02C, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
+	{0xC02D, "TLS_ECDH_ECDSA_WITH_AES_128_GCM_SHA256"},
+	{0xC02E, "TLS_ECDH_ECDSA_WITH_AES_256_GCM_SHA384"},
+	{0xC02F, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+	{0xC030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
+	{0xC031, "TLS_ECDH_RSA_WITH_AES_128_GCM_SHA256"},
+	{0xC032, "TLS_ECDH_RSA_WITH_AES_256_GCM_SHA384"},
+	{0xC03C, "TLS_RSA_WITH_ARIA_128_CBC_SHA256"},
+	{0xC03D, "TLS_RSA_WITH_ARIA_256_CBC_SHA384"},
+	{0xC03E, "TLS_DH_DSS_WITH_ARIA_128_CBC_SHA256"},
+	{0xC03F, "TLS_DH_DSS_WITH_ARIA_256_CBC_SHA384"},
+	{0xC040, "TLS_DH_RSA_WITH_ARIA_128_CBC_SHA256"},
+	{0xC041, "TLS_DH_RSA_WITH_ARIA_256_CBC_SHA384"},
+	{0xC042, "TLS_DHE_DSS_WITH_ARIA_128_CBC_SHA256"},
+	{0xC043, "TLS_DHE_DSS_WITH_ARIA_256_CBC_SHA384"},
+	{0xC044, "TLS_DHE_RSA_WITH_ARIA_128_CBC_SHA256"},
+	{0xC045, "TLS_DHE_RSA_WITH_ARIA_256_CBC_SHA384"},
+	{0xC046, "TLS_DH_anon_WITH_ARIA_128_CBC_SHA256"},
+	{0xC047, "TLS_DH_anon_WITH_ARIA_256_CBC_SHA384"},
+	{0xC048, "TLS_ECDHE_ECDSA_WITH_ARIA_128_CBC_SHA256"},
+	{0xC049, "TLS_ECDHE_ECDSA_WITH_ARIA_256_CBC_SHA384"},
+	{0xC04A, "TLS_ECDH_ECDSA_WITH_ARIA_128_CBC_SHA256"},
+	{0xC04B, "TLS_ECDH_ECDSA_WITH_ARIA_256_CBC_SHA384"},
+	{0xC04C, "TLS_ECDHE_RSA_WITH_ARIA_128_CBC_SHA256"},
+	{0xC04D, "TLS_ECDHE_RSA_WITH_ARIA_256_CBC_SHA384"},
+	{0xC04E, "TLS_ECDH_RSA_WITH_ARIA_128_CBC_SHA256"},
+	{0xC04F, "TLS_ECDH_RSA_WITH_ARIA_256_CBC_SHA384"},
+	{0xC050, "TLS_RSA_WITH_ARIA_128_GCM_SHA256"},
+	{0xC051, "TLS_RSA_WITH_ARIA_256_GCM_SHA384"},
+	{0xC052, "TLS_DHE_RSA_WITH_ARIA_128_GCM_SHA256"},
+	{0xC053, "TLS_DHE_RSA_WITH_ARIA_256_GCM_SHA384"},
+	{0xC054, "TLS_DH_RSA_WITH_ARIA_128_GCM_SHA256"},
+	{0xC055, "TLS_DH_RSA_WITH_ARIA_256_GCM_SHA384"},
+	{0xC056, "TLS_DHE_DSS_WITH_ARIA_128_GCM_SHA256"},
+	{0xC057, "TLS_DHE_DSS_WITH_ARIA_256_GCM_SHA384"},
+	{0xC058, "TLS_DH_DSS_WITH_ARIA_128_GCM_SHA256"},
+	{0xC059, "TLS_DH_DSS_WITH_ARIA_256_GCM_SHA384"},
+	{0xC05A, "TLS_DH_anon_WITH_ARIA_128_GCM_SHA256"},
+	{0xC05B, "TLS_DH_anon_WITH_ARIA_256_GCM_SHA384"},
+	{0xC05C, "TLS_ECDHE_ECDSA_WITH_ARIA_128_GCM_SHA256"},
+	{0xC05D, "TLS_ECDHE_ECDSA_WITH_ARIA_256_GCM_SHA384"},
+	{0xC05E, "TLS_ECDH_ECDSA_WITH_ARIA_128_GCM_SHA256"},
+	{0xC05F, "TLS_ECDH_ECDSA_WITH_ARIA_256_GCM_SHA384"},
+	{0xC060, "TLS_ECDHE_RSA_WITH_ARIA_128_GCM_SHA256"},
+	{0xC061, "TLS_ECDHE_RSA_WITH_ARIA_256_GCM_SHA384"},
+	{0xC062, "TLS_ECDH_RSA_WITH_ARIA_128_GCM_SHA256"},
+	{0xC063, "TLS_ECDH_RSA_WITH_ARIA_256_GCM_SHA384"},
+	{0xC072, "TLS_ECDHE_ECDSA_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0xC073, "TLS_ECDHE_ECDSA_WITH_CAMELLIA_256_CBC_SHA384"},
+	{0xC074, "TLS_ECDH_ECDSA_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0xC075, "TLS_ECDH_ECDSA_WITH_CAMELLIA_256_CBC_SHA384"},
+	{0xC076, "TLS_ECDHE_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0xC077, "TLS_ECDHE_RSA_WITH_CAMELLIA_256_CBC_SHA384"},
+	{0xC078, "TLS_ECDH_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
+	{0xC079, "TLS_ECDH_RSA_WITH_CAMELLIA_256_CBC_SHA384"},
+	{0xC07A, "TLS_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC07B, "TLS_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC07C, "TLS_DHE_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC07D, "TLS_DHE_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC07E, "TLS_DH_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC07F, "TLS_DH_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC080, "TLS_DHE_DSS_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC081, "TLS_DHE_DSS_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC082, "TLS_DH_DSS_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC083, "TLS_DH_DSS_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC084, "TLS_DH_anon_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC085, "TLS_DH_anon_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC086, "TLS_ECDHE_ECDSA_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC087, "TLS_ECDHE_ECDSA_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC088, "TLS_ECDH_ECDSA_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC089, "TLS_ECDH_ECDSA_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC08A, "TLS_ECDHE_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC08B, "TLS_ECDHE_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC08C, "TLS_ECDH_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
+	{0xC08D, "TLS_ECDH_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
+	{0xC09C, "TLS_RSA_WITH_AES_128_CCM"},
+	{0xC09D, "TLS_RSA_WITH_AES_256_CCM"},
+	{0xC09E, "TLS_DHE_RSA_WITH_AES_128_CCM"},
+	{0xC09F, "TLS_DHE_RSA_WITH_AES_256_CCM"},
+	{0xC0A0, "TLS_RSA_WITH_AES_128_CCM_8"},
+	{0xC0A1, "TLS_RSA_WITH_AES_256_CCM_8"},
+	{0xC0A2, "TLS_DHE_RSA_WITH_AES_128_CCM_8"},
+	{0xC0A3, "TLS_DHE_RSA_WITH_AES_256_CCM_8"},
+	{0xC0AC, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM"},
+	{0xC0AD, "TLS_ECDHE_ECDSA_WITH_AES_256_CCM"},
+	{0xC0AE, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8"},
+	{0xC0AF, "TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8"},
+	{0xCCA8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+	{0xCCA9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+	{0xCCAA, "TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+}
+
+// class is a set of properties of a cipher suite.
+type class uint16
+
+const (
+	classNull class = 1 << iota
+	classAnon
+	classExport
+	classRC4
+	classDES
+	class3DES
+	classCBC
+	classAEAD
+	classStaticRSA
+	// classForwardSecret is no reported class of its own: it is TlsFact.forward_secrecy.
+	classForwardSecret
+)
+
+// legacyClasses are those that a server may accept in an old version only: RFC 4346 forbids export suites from TLS 1.1 on, RFC
+// 5469 takes single DES out of TLS 1.2, and RFC 7465 forbids RC4, so servers tie them to the oldest version they speak.
+const legacyClasses = classNull | classAnon | classExport | classRC4 | classDES | class3DES
+
+// classNames are the words of TlsFact.cipher_classes, worst first.
+var classNames = []struct {
+	class class
+	name  string
+}{
+	{classNull, "null"}, {classAnon, "anon"}, {classExport, "export"}, {classRC4, "rc4"}, {classDES, "des"},
+	{class3DES, "3des"}, {classCBC, "cbc"}, {classAEAD, "aead"}, {classStaticRSA, "static-rsa"},
+}
+
+// names lists the reported classes in c.
+func (c class) names() []string {
+	var out []string
+	for _, known := range classNames {
+		if c&known.class != 0 {
+			out = append(out, known.name)
+		}
+	}
+	return out
+}
+
+// classes reads the properties of a suite from its registered name, whose parts have a fixed meaning (RFC 5246 appendix C).
+func (s suite) classes() class {
+	var out class
+	has := func(c class, parts ...string) {
+		for _, part := range parts {
+			if strings.Contains(s.name, part) {
+				out |= c
+				return
+			}
+		}
+	}
+	has(classNull, "_WITH_NULL_")
+	has(classAnon, "_anon_")
+	has(classExport, "_EXPORT")
+	has(classRC4, "_RC4_")
+	has(classDES, "_DES_CBC_", "_DES40_")
+	has(class3DES, "_3DES_")
+	has(classCBC, "_CBC_")
+	has(classAEAD, "_GCM_", "_CCM", "_POLY1305_")
+	has(classStaticRSA, "TLS_RSA_WITH_")
+	if out&(classNull|classAnon|classExport) == 0 && (s.tls13() || strings.HasPrefix(s.name, "TLS_DHE_") || strings.HasPrefix(s.name, "TLS_ECDHE_")) {
+		out |= classForwardSecret
+	}
+	return out
+}
+
+// tls13 says that the suite belongs to TLS 1.3, whose suites name no key exchange (RFC 8446 appendix B.4).
+func (s suite) tls13() bool { return s.id>>8 == 0x13 }
+
+// suiteOf finds a suite by its number; one that we never offered has no name.
+func suiteOf(id uint16) (suite, bool) {
+	for _, s := range suites {
+		if s.id == id {
+			return s, true
+		}
+	}
+	return suite{}, false
+}
+
+// suitesWith lists the numbers of the suites below TLS 1.3 that have at least one of the wanted classes.
+func suitesWith(wanted class) []uint16 {
+	var out []uint16
+	for _, s := range suites {
+		if !s.tls13() && s.classes()&wanted != 0 {
+			out = append(out, s.id)
+		}
+	}
+	return out
+}
+
+// suites13 lists the numbers of the TLS 1.3 suites.
+func suites13() []uint16 {
+	var out []uint16
+	for _, s := range suites {
+		if s.tls13() {
+			out = append(out, s.id)
+		}
+	}
+	return out
+}
+
+// oldSuites lists the numbers of all suites below TLS 1.3, strongest kind first: a server that lets the client choose then
+// shows its best side, and its weak ones are asked for afterwards.
+func oldSuites() []uint16 {
+	strong := suitesWith(classForwardSecret)
+	out := append([]uint16{}, strong...)
+	for _, id := range suitesWith(^class(0)) {
+		if s, _ := suiteOf(id); s.classes()&classForwardSecret == 0 {
+			out = append(out, id)
+		}
+	}
+	return out
+}

@@ -1,0 +1,136 @@
+// Package scanner looks at targets: one probe package for each scan type, run by one handler that checks scope again, takes
+// rate permits, bounds time, keeps the raw evidence and sends the result.
+//
+// It is the only service that talks to targets, which are hostile. It has no table but the rate limits and no way to the
+// network but the guarded dialer. It refuses to judge what it sees.
+package scanner
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	scannerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scanner/v1"
+	"github.com/riskprofiler/riskprofiler/platform/app"
+	"github.com/riskprofiler/riskprofiler/platform/blob"
+	"github.com/riskprofiler/riskprofiler/platform/netguard"
+	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/ratelimit"
+	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+)
+
+const (
+	name           = "scanner"
+	limitsTable    = "ratelimits"
+	evidenceBucket = "evidence"
+	resultsQueue   = "results"
+	// concurrency is how many jobs of one scan type run at a time in one process. They mostly wait for targets.
+	concurrency = 64
+)
+
+// Spec is the scanner with all its scan types in one process.
+var Spec = SpecFor(All()...)
+
+// SpecFor is a scanner of some scan types only, so that each can be deployed with the memory it needs.
+func SpecFor(list ...probes.Probe) app.Spec {
+	s := app.Spec{
+		Name: name, Trust: app.HostileNetwork,
+		Serves:    []string{scannerv1.ScannerService_ServiceDesc.ServiceName},
+		Sends:     []string{resultsQueue},
+		Tables:    []string{limitsTable},
+		Buckets:   []string{evidenceBucket},
+		Calls:     []string{"ingest"},
+		MemoryMiB: 512, Timeout: 15 * time.Minute,
+		Build: func(d app.Deps) (app.Service, error) { return build(d, list) },
+	}
+	for _, p := range list {
+		s.Consumes = append(s.Consumes, app.Consumer{Queue: Queue(p.ScanType()), Concurrency: concurrency, Visibility: 2 * time.Minute})
+	}
+	return s
+}
+
+// settings of the service.
+type settings struct {
+	// AllowPrivate permits scans of loopback and private addresses.
+	AllowPrivate bool `env:"RISKPROFILER_ALLOW_PRIVATE"`
+	// Resolver is the DNS server to ask, host:port; empty: the system's.
+	Resolver string `env:"RISKPROFILER_RESOLVER"`
+	// HostRate, TenantRate and GlobalRate are connections a second to one target host, for one tenant, and in all. Loopback
+	// addresses are this machine and are not limited.
+	HostRate   float64 `env:"RISKPROFILER_HOST_RATE" envDefault:"300"`
+	TenantRate float64 `env:"RISKPROFILER_TENANT_RATE" envDefault:"5000"`
+	GlobalRate float64 `env:"RISKPROFILER_GLOBAL_RATE" envDefault:"20000"`
+}
+
+// Deps is what the service stands on.
+type Deps struct {
+	Probes   []probes.Probe
+	Guard    *netguard.Guard
+	Limits   *table.Table
+	Rates    Rates
+	Evidence blob.Bucket
+	Results  *queue.Queue
+	Ingest   ingestv1.IngestServiceClient
+	Logger   *slog.Logger
+	// Self puts the service's own name for a tenant into a context.
+	Self func(ctx context.Context, tenant string) context.Context
+}
+
+// Service implements ScannerService and handles scan jobs.
+type Service struct {
+	scannerv1.UnimplementedScannerServiceServer
+
+	probes   map[modelv1.ScanType]probes.Probe
+	order    []probes.Probe
+	guard    *netguard.Guard
+	limiter  *ratelimit.Limiter
+	rates    Rates
+	evidence blob.Bucket
+	results  *queue.Queue
+	ingest   ingestv1.IngestServiceClient
+	log      *slog.Logger
+	self     func(ctx context.Context, tenant string) context.Context
+}
+
+// New makes the service.
+func New(d Deps) *Service {
+	s := &Service{
+		probes: map[modelv1.ScanType]probes.Probe{}, order: d.Probes, guard: d.Guard,
+		limiter: ratelimit.New(ratelimit.Options{Table: d.Limits}), rates: d.Rates, evidence: d.Evidence, results: d.Results,
+		ingest: d.Ingest, log: d.Logger, self: d.Self,
+	}
+	for _, p := range d.Probes {
+		s.probes[p.ScanType()] = p
+	}
+	return s
+}
+
+func build(d app.Deps, list []probes.Probe) (app.Service, error) {
+	var c settings
+	if err := d.Settings(&c); err != nil {
+		return app.Service{}, err
+	}
+	options := netguard.Options{AllowPrivate: c.AllowPrivate, Resolver: c.Resolver}
+	if err := options.Validate(); err != nil {
+		return app.Service{}, err
+	}
+	s := New(Deps{
+		Probes: list, Guard: netguard.New(options), Limits: d.Table(limitsTable),
+		Rates: Rates{Host: c.HostRate, Tenant: c.TenantRate, Global: c.GlobalRate}, Evidence: d.Bucket(evidenceBucket),
+		Results: d.Queue(resultsQueue), Ingest: ingestv1.NewIngestServiceClient(d.Peer("ingest")), Logger: d.Logger, Self: d.Context,
+	})
+	service := app.Service{
+		Register: func(r grpc.ServiceRegistrar) { scannerv1.RegisterScannerServiceServer(r, s) },
+		Handlers: map[string]queue.Handler{}, Parked: map[string]func(context.Context, queue.Message, error) error{},
+	}
+	for _, p := range list {
+		service.Handlers[Queue(p.ScanType())] = s.handle
+		service.Parked[Queue(p.ScanType())] = s.parked
+	}
+	return service, nil
+}

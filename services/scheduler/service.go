@@ -1,0 +1,101 @@
+// Package scheduler decides what is scanned when: it accepts assessments, starts their workflow, tells the workflow wave by
+// wave which scan jobs are worth doing, and starts plans that fall due.
+//
+// It refuses to own progress: that is the workflow's, and what is known is ingest's.
+package scheduler
+
+import (
+	"context"
+	_ "embed" // the workflow definition
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
+	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
+	reporterv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/reporter/v1"
+	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
+	"github.com/riskprofiler/riskprofiler/platform/app"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
+	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/workflow"
+)
+
+const (
+	name      = "scheduler"
+	tableName = "scheduler"
+	// machine is the name of the workflow.
+	machine = "assessment"
+	// tickEvery is how often what fell due is looked for: a plan starts at most this late.
+	tickEvery = 10 * time.Second
+)
+
+//go:embed assessment.asl.json
+var definition []byte
+
+// The workflow calls these contracts by name; importing them links in the message types that it needs.
+var _ = []grpc.ServiceDesc{correlatorv1.CorrelatorService_ServiceDesc, reporterv1.ReporterService_ServiceDesc}
+
+// Spec is what the scheduler service is.
+var Spec = app.Spec{
+	Name: name, Trust: app.Core,
+	Serves:    []string{schedulerv1.SchedulerService_ServiceDesc.ServiceName},
+	Sends:     scanQueues(),
+	Tables:    []string{tableName},
+	Calls:     []string{"ingest"},
+	Schedules: []app.Schedule{{Name: "tick", Every: tickEvery}},
+	Workflows: map[string][]byte{machine: definition},
+	MemoryMiB: 256, Timeout: 30 * time.Second,
+	Build: build,
+}
+
+// Deps is what the service stands on.
+type Deps struct {
+	Table    *table.Table
+	Workflow workflow.Engine
+	Ingest   ingestv1.IngestServiceClient
+	Logger   *slog.Logger
+	// Self puts the service's own name for a tenant into a context.
+	Self func(ctx context.Context, tenant string) context.Context
+}
+
+// Service implements SchedulerService.
+type Service struct {
+	schedulerv1.UnimplementedSchedulerServiceServer
+
+	table    *table.Table
+	workflow workflow.Engine
+	ingest   ingestv1.IngestServiceClient
+	log      *slog.Logger
+	self     func(ctx context.Context, tenant string) context.Context
+}
+
+// New makes the service.
+func New(d Deps) *Service {
+	return &Service{table: d.Table, workflow: d.Workflow, ingest: d.Ingest, log: d.Logger, self: d.Self}
+}
+
+func build(d app.Deps) (app.Service, error) {
+	s := New(Deps{
+		Table: d.Table(tableName), Workflow: d.Workflow, Ingest: ingestv1.NewIngestServiceClient(d.Peer("ingest")),
+		Logger: d.Logger, Self: d.Context,
+	})
+	return app.Service{
+		Register: func(r grpc.ServiceRegistrar) { schedulerv1.RegisterSchedulerServiceServer(r, s) },
+		Schedules: map[string]func(context.Context) error{"tick": func(ctx context.Context) error {
+			_, err := s.Tick(ctx, &schedulerv1.TickRequest{})
+			return err
+		}},
+	}, nil
+}
+
+// tenantOf is the tenant a request is made for. It comes from the credential and from nowhere else.
+func tenantOf(ctx context.Context) (string, authn.Principal, error) {
+	p, ok := authn.FromContext(ctx)
+	if !ok || p.Tenant == "" {
+		return "", p, fault.New(fault.PermissionDenied, "the caller belongs to no tenant")
+	}
+	return p.Tenant, p, nil
+}
