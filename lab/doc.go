@@ -6,5 +6,8 @@
 // It refuses every network but loopback and every port below 1024, so it needs no privileges and nobody else can reach it.
 // What it serves is made up: the keys are not keys and the passwords open nothing.
 //
+// Labs on different networks run side by side. This package's own tests use 127.200.0.0/16 to 127.202.0.0/16; others choose
+// another second number.
+//
 // The servers are data. hosts*.go and zones.go are the tables; a row says what runs, and which checks hold on it.
 package lab

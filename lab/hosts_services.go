@@ -46,7 +46,6 @@ func serviceHosts() []host {
 			{port: 5900, run: stream(vncOpen), note: "VNC without authentication", checks: []string{"service-vnc-unauthenticated"}},
 			{port: 3389, run: stream(rdpOpen), note: "Remote Desktop", checks: []string{"service-remote-desktop-exposed"}},
 			{port: 1389, run: stream(ldapOpen), note: "LDAP without TLS", checks: []string{"service-ldap-cleartext"}},
-			{port: 1502, run: stream(modbusOpen), note: "Modbus", checks: []string{"service-ics-exposed"}},
 		}},
 		{number: 67, servers: []server{
 			{port: 9999, run: stream(silent), note: "says nothing"},
@@ -93,7 +92,7 @@ var couchDB = jsonSite(map[string]string{"Server": "CouchDB/2.1.0 (Erlang OTP/17
 })
 
 // docker answers as its remote API without TLS does; it has nothing at "/".
-var docker = jsonSite(map[string]string{"Api-Version": "1.39", "Ostype": "linux", "Server": "Docker/18.09.1 (linux)"}, map[string]string{
+var docker = jsonSite(map[string]string{"Api-Version": "1.39", "Ostype": "linux"}, map[string]string{
 	"/_ping":           `OK`,
 	"/version":         `{"Platform":{"Name":"Docker Engine - Community"},"Version":"18.09.1","ApiVersion":"1.39","MinAPIVersion":"1.12","GoVersion":"go1.10.6","Os":"linux","Arch":"amd64"}`,
 	"/info":            `{"ID":"LAB0","Containers":1,"ContainersRunning":1,"Images":2,"Driver":"overlay2","ServerVersion":"18.09.1"}`,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -173,6 +174,15 @@ func (a *admitted) Close() error {
 	return a.Conn.Close()
 }
 
+// CloseWrite tells the peer that nothing more comes.
+func (a *admitted) CloseWrite() error {
+	half, ok := a.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
+}
+
 // talk is what a server does with one connection. It returns when the talk is over; the connection is closed after it, and
 // before it when ctx ends.
 type talk func(ctx context.Context, conn net.Conn)
@@ -210,7 +220,19 @@ func serveOne(ctx context.Context, conn net.Conn, t talk) {
 	}()
 	_ = conn.SetDeadline(time.Now().Add(connectionLife))
 	t(ctx, conn)
+	// A socket closed on bytes that nobody read resets the connection, and the client may lose what was said last (RFC 1122,
+	// section 4.2.2.13). So the end is announced first, and what still comes is read for a while.
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = conn.SetDeadline(time.Now().Add(lingerTime))
+		_, _ = io.CopyN(io.Discard, conn, lingerBytes)
+	}
 }
+
+// Bounds of what a server reads after its last word.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 64 << 10
+)
 
 // pause waits for d, and less if ctx ends.
 func pause(ctx context.Context, d time.Duration) {

@@ -11,8 +11,6 @@ import (
 const (
 	maxTPKT     = 4 << 10
 	maxLDAP     = 64 << 10
-	modbusHead  = 7
-	maxModbus   = 260
 	ldapMessage = 0x30
 )
 
@@ -108,28 +106,6 @@ func berLength(conn net.Conn, tag byte) (int, bool) {
 		size = size<<8 | int(b)
 	}
 	return size, true
-}
-
-// modbusOpen answers every request with an exception, as a device without the asked for function does (MODBUS Application
-// Protocol 1.1b3, section 7). It controls nothing.
-func modbusOpen(_ context.Context, conn net.Conn) {
-	for {
-		head := make([]byte, modbusHead+1)
-		if _, err := io.ReadFull(conn, head); err != nil {
-			return
-		}
-		size := binary.BigEndian.Uint16(head[4:])
-		if head[2] != 0 || head[3] != 0 || size < 2 || size > maxModbus {
-			return
-		}
-		if _, err := io.CopyN(io.Discard, conn, int64(size)-2); err != nil {
-			return
-		}
-		// Transaction, protocol, length, unit, function with its top bit set, "illegal function".
-		if _, err := conn.Write([]byte{head[0], head[1], 0, 0, 0, 3, head[6], head[7] | 0x80, 1}); err != nil {
-			return
-		}
-	}
 }
 
 // kubelet answers as one that allows anonymous requests.

@@ -271,25 +271,6 @@ func memcachedOpen(_ context.Context, conn net.Conn) {
 	}
 }
 
-// zookeeperOpen answers the four letter words (ZooKeeper administrator's guide). Each connection takes one.
-func zookeeperOpen(_ context.Context, conn net.Conn) {
-	word := make([]byte, 4)
-	if _, err := io.ReadFull(conn, word); err != nil {
-		return
-	}
-	const version = "Zookeeper version: 3.4.6-1569965, built on 02/20/2014 09:09 GMT\n"
-	switch string(word) {
-	case "ruok":
-		_, _ = io.WriteString(conn, "imok")
-	case "srvr", "stat":
-		_, _ = io.WriteString(conn, version+"Latency min/avg/max: 0/0/12\nReceived: 100\nSent: 99\nConnections: 1\nOutstanding: 0\nZxid: 0x10\nMode: standalone\nNode count: 4\n")
-	case "envi":
-		_, _ = io.WriteString(conn, "Environment:\nzookeeper.version=3.4.6-1569965, built on 02/20/2014 09:09 GMT\nhost.name=zk\njava.version=1.8.0_232\n")
-	case "mntr":
-		_, _ = io.WriteString(conn, "zk_version\t3.4.6-1569965, built on 02/20/2014 09:09 GMT\nzk_server_state\tstandalone\n")
-	}
-}
-
 // silent takes connections and never says a word, until the client leaves.
 func silent(_ context.Context, conn net.Conn) {
 	_, _ = io.Copy(io.Discard, conn)

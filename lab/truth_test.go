@@ -28,6 +28,7 @@ func knownChecks(t *testing.T) map[string]bool {
 var notPlayed = map[string]string{
 	"dns-takeover":         "needs a provider's real domain, and the lab knows only .test",
 	"port-all-open":        "needs 65,535 listening ports",
+	"service-ics-exposed":  "a careful scanner asks for these protocols at their own ports only, and those need privileges",
 	"service-rmi-exposed":  "no such protocol is played",
 	"service-rpc-exposed":  "no such protocol is played",
 	"service-smb-exposed":  "no such protocol is played",

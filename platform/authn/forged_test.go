@@ -88,7 +88,8 @@ type forger struct {
 	t      *testing.T
 	keys   map[string]ed25519.PrivateKey
 	own    ed25519.PrivateKey // a key that no ring has
-	url    string             // a server that would hand out own's public key
+	rsaKey *rsa.PrivateKey
+	url    string // a server that would hand out own's public key
 	head   map[string]any
 	claims map[string]any
 }
@@ -149,12 +150,14 @@ func (f *forger) ecdsa(in []byte) []byte {
 }
 
 func (f *forger) rsa(in []byte) []byte {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		f.t.Fatal(err)
+	if f.rsaKey == nil {
+		var err error
+		if f.rsaKey, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			f.t.Fatal(err)
+		}
 	}
 	sum := sha256.Sum256(in)
-	sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+	sig, err := rsa.SignPKCS1v15(rand.Reader, f.rsaKey, crypto.SHA256, sum[:])
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -218,7 +218,7 @@ func (e *Error) FaultCode() Code { return e.code }
 
 // Is makes errors.Is(err, fault.NotFound) work, by the outermost code only.
 func (e *Error) Is(target error) bool {
-	if code, ok := target.(Code); ok { //nolint:errorlint // a sentinel is compared, not unwrapped
+	if code, ok := target.(Code); ok {
 		return e.code == code
 	}
 	return e.cause != nil && errors.Is(e.cause, target)
@@ -237,7 +237,7 @@ func (e *Error) Public() string {
 	}
 	inner := ""
 	var cause *Error
-	if errors.As(e.cause, &cause) && !cause.code.opaque() {
+	if errors.As(e.cause, &cause) {
 		inner = cause.Public()
 	}
 	switch {

@@ -242,3 +242,6 @@ func noRoute(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) ||
 		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)
 }
+
+// Resolver is the DNS server of the options, "" for the system's: for probes that ask questions of their own.
+func (g *Guard) Resolver() string { return g.options.Resolver }

@@ -28,7 +28,7 @@ func TestFiftyWorkers(t *testing.T) {
 }
 
 func fiftyWorkers(t *testing.T, processes int, length time.Duration) {
-	const workers, rate, burst = 50, 100, 20
+	const workers, rate, burst = 50, 100, 10
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t)
 		bucket := []Bucket{{Key: "provider", Rate: rate, Burst: burst}}

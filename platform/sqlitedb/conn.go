@@ -17,8 +17,11 @@ import (
 // It stands on the SQL library's driver connection directly: database/sql would add a pool, a lock
 // and several allocations to each of the short statements that make up nearly all of the work.
 type Conn struct {
-	path       string
-	raw        driver.Conn
+	path string
+	raw  driver.Conn
+	// ctx is that of Open without its end: statements are short, and to be able to interrupt one costs
+	// the library a goroutine for each.
+	ctx        context.Context
 	statements map[string]*statement
 	args       []driver.NamedValue
 
@@ -48,7 +51,7 @@ func (c *Conn) Exec(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	result, err := s.execer.ExecContext(context.Background(), values)
+	result, err := s.execer.ExecContext(c.ctx, values)
 	if err != nil {
 		return 0, c.failed(err)
 	}
@@ -75,7 +78,7 @@ func (c *Conn) Query(query string, each func(*Row) error, args ...any) (err erro
 	if err != nil {
 		return err
 	}
-	rows, err := s.queryer.QueryContext(context.Background(), values)
+	rows, err := s.queryer.QueryContext(c.ctx, values)
 	if err != nil {
 		return c.failed(err)
 	}
@@ -157,7 +160,7 @@ func (c *Conn) script(text string) error {
 		return fault.New(fault.Internal, "SQL library has no context methods")
 	}
 	c.changed = true
-	if _, err := execer.ExecContext(context.Background(), text, nil); err != nil {
+	if _, err := execer.ExecContext(c.ctx, text, nil); err != nil {
 		return c.failed(err)
 	}
 	return nil

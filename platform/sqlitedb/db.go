@@ -63,6 +63,7 @@ type Options struct {
 // DB is an open file. It is safe for concurrent use.
 type DB struct {
 	options Options
+	ctx     context.Context // see Conn
 
 	ops     chan *op
 	closing chan struct{} // closed by Close: take nothing new
@@ -96,6 +97,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	o.Path = path
 	db := &DB{
 		options: o,
+		ctx:     context.WithoutCancel(ctx),
 		ops:     make(chan *op, maxGroup),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),

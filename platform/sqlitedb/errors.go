@@ -142,7 +142,5 @@ func isBusy(err error) bool {
 	return code == sqliteBusy || code == sqliteLocked
 }
 
-func isFull(err error) bool { return primaryCode(err) == sqliteFull }
-
 // isNoTransaction is right only for the error of a ROLLBACK.
 func isNoTransaction(err error) bool { return primaryCode(err) == sqliteError }

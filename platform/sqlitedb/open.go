@@ -101,11 +101,11 @@ func (db *DB) connect() (*Conn, error) {
 	if err != nil {
 		return nil, translate(db.options.Path, err)
 	}
-	raw, err := connector.Connect(context.Background())
+	raw, err := connector.Connect(db.ctx)
 	if err != nil {
 		return nil, translate(db.options.Path, err)
 	}
-	return &Conn{path: db.options.Path, raw: raw, statements: make(map[string]*statement)}, nil
+	return &Conn{path: db.options.Path, raw: raw, ctx: db.ctx, statements: make(map[string]*statement)}, nil
 }
 
 // openWriter opens the connection that writes. It touches nothing before it has seen that the file
@@ -235,7 +235,7 @@ func (db *DB) untilFree(ctx context.Context, try func() error) error {
 		if !isBusy(err) || !time.Now().Before(deadline) {
 			return err
 		}
-		pause := time.NewTimer(time.Millisecond + rand.N(5*time.Millisecond))
+		pause := time.NewTimer(time.Millisecond + rand.N(5*time.Millisecond)) //nolint:gosec // a pause is no secret
 		select {
 		case <-pause.C:
 		case <-ctx.Done():

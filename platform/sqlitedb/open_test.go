@@ -61,6 +61,13 @@ func TestOpenRefuses(t *testing.T) {
 	page := append([]byte{}, bytesOf...)
 	clear(page[100:4096])
 
+	// As another program leaves a file of its own: without the write-ahead log.
+	foreign, err := os.ReadFile(made("foreign.db", func(o *sqlitedb.Options) { o.ApplicationID++ }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign[18], foreign[19] = 1, 1 // https://www.sqlite.org/fileformat.html#file_format_version_numbers
+
 	for _, c := range []struct {
 		name, path string
 		code       fault.Code
@@ -70,8 +77,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"short file", file("short.db", []byte("x")), fault.DataLoss, "restore"},
 		{"damaged header", file("header.db", header), fault.DataLoss, "restore"},
 		{"damaged first page", file("page.db", page), fault.DataLoss, "restore"},
-		{"another program's file", made("foreign.db", func(o *sqlitedb.Options) { o.ApplicationID++ }),
-			fault.FailedPrecondition, "choose another path"},
+		{"another program's file", file("foreign.db", foreign), fault.FailedPrecondition, "choose another path"},
 		{"a newer version's file", made("newer.db", func(o *sqlitedb.Options) {
 			o.Schema = append(o.Schema, "CREATE TABLE m (id INTEGER PRIMARY KEY)")
 		}), fault.FailedPrecondition, "update"},

@@ -175,8 +175,55 @@ func TestWriteGivesUpBeforeItIsTaken(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		release()
-		if got := values(t, db); got != "" {
+		// One more, which comes behind the one that was given up.
+		if err := db.Write(context.Background(), func(c *sqlitedb.Conn) error { return insert(c, "next") }); err != nil {
+			t.Error(err)
+		}
+		if got := values(t, db); got != "next" {
 			t.Errorf("stored: %q", got)
+		}
+	})
+}
+
+func TestWriteAnswersTrulyOnceItIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openNew(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		err := db.Write(ctx, func(c *sqlitedb.Conn) error {
+			cancel()
+			time.Sleep(time.Second) // the caller sees the end of its context
+			return insert(c, "a")
+		})
+		if got := values(t, db); err != nil || got != "a" {
+			t.Errorf("got %v, stored %q", err, got)
+		}
+	})
+}
+
+func TestCloseWaitsForReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openNew(t)
+		entered, free, read := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() {
+			read <- db.Read(context.Background(), func(c *sqlitedb.Conn) error {
+				close(entered)
+				<-free
+				return c.Query("SELECT count(*) FROM n", func(*sqlitedb.Row) error { return nil })
+			})
+		}()
+		<-entered
+		closed := make(chan error, 1)
+		go func() { closed <- db.Close() }()
+		synctest.Wait()
+		select {
+		case err := <-closed:
+			t.Errorf("closed under a running read: %v", err)
+		default:
+		}
+		close(free)
+		if err := errors.Join(<-read, <-closed); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -30,9 +30,9 @@ type op struct {
 // is returned, and fn has then changed nothing.
 //
 // fn runs in the writer's goroutine, one at a time. It must be quick, must not use the DB, and must
-// set rather than add to what it returns through variables: it is run again on its own if the group
-// could not be committed because of another member, or because this one failed after it had
-// changed something (so an fn best tests before it changes).
+// set rather than add to what it returns through variables: it is run again on its own if it, or
+// another one of its group, failed after it had changed something. So an fn best tests before it
+// changes.
 //
 // After [fault.Cancelled] and [fault.DeadlineExceeded] fn was not run. After [fault.Unavailable]
 // it is not known whether the change is there, in the rare case that the disk failed at the end.
@@ -129,21 +129,17 @@ func (w *writer) group(o *op) {
 		answer(w.fill(group), err)
 		return
 	}
-	group, alone := w.apply(group)
-	if !alone {
-		err, unsure := w.commit()
-		if err == nil || unsure || len(group) == 1 {
-			answer(group, err)
-			return
-		}
-	} else {
-		w.rollback()
-		if len(group) == 1 {
-			answer(group, nil)
-			return
-		}
+	group, spoilt := w.apply(group)
+	if !spoilt {
+		answer(group, w.commit())
+		return
 	}
-	// One of them spoilt it for the others, by what it did or by its size.
+	w.rollback()
+	if len(group) == 1 {
+		answer(group, nil)
+		return
+	}
+	// One of them spoilt it for the others.
 	for i := range group {
 		w.single(group[i : i+1])
 	}
@@ -160,8 +156,7 @@ func (w *writer) single(group []*op) {
 		answer(group, nil)
 		return
 	}
-	err, _ := w.commit()
-	answer(group, err)
+	answer(group, w.commit())
 }
 
 // take adds o to the group unless its caller has gone.
@@ -185,9 +180,8 @@ func (w *writer) fill(group []*op) []*op {
 	return group
 }
 
-// apply runs the group and whatever arrives meanwhile. alone says that the transaction has to be
-// given up and each has to run on its own.
-func (w *writer) apply(group []*op) (_ []*op, alone bool) {
+// apply runs the group and whatever arrives meanwhile, until one of them has spoilt the transaction.
+func (w *writer) apply(group []*op) (_ []*op, spoilt bool) {
 	end := time.Now().Add(maxGroupTime)
 	for i := 0; ; i++ {
 		if i == len(group) {
@@ -246,13 +240,13 @@ func (w *writer) begin() error {
 		if !isBusy(err) || !time.Now().Before(deadline) {
 			return err
 		}
-		time.Sleep(200*time.Microsecond + rand.N(time.Millisecond))
+		time.Sleep(200*time.Microsecond + rand.N(time.Millisecond)) //nolint:gosec // a pause is no secret
 	}
 }
 
 func (w *writer) tryBegin() error {
 	if w.conn == nil {
-		c, err := w.db.openWriter(context.Background())
+		c, err := w.db.openWriter(w.db.ctx)
 		if err != nil {
 			return err
 		}
@@ -265,15 +259,14 @@ func (w *writer) tryBegin() error {
 	return err
 }
 
-// commit makes the transaction durable. unsure: the disk failed so late that it may be there or not.
-func (w *writer) commit() (err error, unsure bool) { //nolint:revive,staticcheck // the second value explains the first
-	_, err = w.conn.Exec("COMMIT")
-	if err == nil {
-		return nil, false
+// commit makes the transaction durable. Where the disk is full it fails for all of the group, and
+// nothing of it is there; after another failure it may be there or not.
+func (w *writer) commit() error {
+	_, err := w.conn.Exec("COMMIT")
+	if err != nil {
+		w.rollback()
 	}
-	unsure = !isFull(err)
-	w.rollback()
-	return err, unsure
+	return err
 }
 
 // rollback ends the transaction, also where SQLite has ended it already by itself

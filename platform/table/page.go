@@ -79,10 +79,10 @@ func prefixEnd(prefix string) string {
 	for prefix != "" {
 		last, size := utf8.DecodeLastRuneInString(prefix)
 		prefix = prefix[:len(prefix)-size]
-		switch {
-		case last == utf8.MaxRune:
+		switch last {
+		case utf8.MaxRune:
 			continue // nothing above: carry into the code point before
-		case last == 0xD7FF:
+		case 0xD7FF:
 			return prefix + "\uE000" // the surrogates between are no text
 		default:
 			return prefix + string(last+1)

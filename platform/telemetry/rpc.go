@@ -87,13 +87,13 @@ type request struct {
 	o     ServerOptions
 	m     *rpcMethod
 	span  trace.Span
-	event *event
+	event event
 	start time.Time
 	ended bool
 }
 
 func (t *Telemetry) begin(ctx context.Context, method string, o ServerOptions) (context.Context, *request) {
-	r := &request{t: t, o: o, m: t.rpc.method(method), event: &event{}, start: time.Now()}
+	r := &request{t: t, o: o, m: t.rpc.method(method), start: time.Now()}
 	options := r.m.serverSpan
 	if o.Untrusted {
 		options = r.m.rootSpan
@@ -101,7 +101,7 @@ func (t *Telemetry) begin(ctx context.Context, method string, o ServerOptions) (
 		ctx = extractMetadata(ctx)
 	}
 	ctx, r.span = t.tracer.Start(ctx, r.m.name, options...)
-	return context.WithValue(ctx, eventKey{}, r.event), r
+	return context.WithValue(ctx, eventKey{}, &r.event), r
 }
 
 // end closes the request and gives the error that it is answered with.

@@ -155,7 +155,7 @@ type JSONTransport struct {
 
 // RoundTrip sends one call.
 func (t JSONTransport) RoundTrip(ctx context.Context, c *Call) (*Reply, error) {
-	payload, err := json.Marshal(c)
+	payload, err := c.MarshalJSON() // not json.Marshal, which would read it all once more
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "write call: %v", err)
 	}
@@ -167,7 +167,7 @@ func (t JSONTransport) RoundTrip(ctx context.Context, c *Call) (*Reply, error) {
 		return nil, err
 	}
 	reply := &Reply{}
-	if err := json.Unmarshal(answer, reply); err != nil {
+	if err := reply.UnmarshalJSON(answer); err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "call %s", c.Method)
 	}
 	return reply, nil
@@ -178,23 +178,23 @@ func (t JSONTransport) RoundTrip(ctx context.Context, c *Call) (*Reply, error) {
 // means that ctx ended first.
 func (m *Mux) ServeJSON(ctx context.Context, payload []byte) ([]byte, error) {
 	if len(payload) > MaxEnvelopeBytes {
-		return json.Marshal(&Reply{Status: statusProto(tooLarge(len(payload)))})
+		return (&Reply{Status: statusProto(tooLarge(len(payload)))}).MarshalJSON()
 	}
 	c := &Call{}
-	if err := json.Unmarshal(payload, c); err != nil {
+	if err := c.UnmarshalJSON(payload); err != nil {
 		// Not err's own words: they quote the payload.
-		return json.Marshal(&Reply{Status: statusProto(fault.New(fault.Invalid, "payload is no call"))})
+		return (&Reply{Status: statusProto(fault.New(fault.Invalid, "payload is no call"))}).MarshalJSON()
 	}
 	reply, err := m.RoundTrip(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	out, err := json.Marshal(reply)
+	out, err := reply.MarshalJSON()
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "answer %s", c.Method)
 	}
 	if len(out) > MaxEnvelopeBytes {
-		return json.Marshal(&Reply{Status: statusProto(tooLarge(len(out)))})
+		return (&Reply{Status: statusProto(tooLarge(len(out)))}).MarshalJSON()
 	}
 	return out, nil
 }

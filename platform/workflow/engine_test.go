@@ -86,6 +86,9 @@ func TestTokenIsCompletedOnce(t *testing.T) {
 				wantCode(t, other.Complete(ctx, bad, json.RawMessage(`1`)), fault.NotFound)
 			}
 		}
+		forged, _ := parseToken(token)
+		forged.secret[3] ^= 1
+		wantCode(t, other.Complete(ctx, forged.String(), json.RawMessage(`1`)), fault.NotFound)
 		wantCode(t, other.Complete(ctx, token, json.RawMessage(`{`)), fault.Invalid)
 		wantCode(t, other.Complete(ctx, token, json.RawMessage(`"`+strings.Repeat("x", MaxDataBytes)+`"`)), fault.Invalid)
 		must(t, other.Complete(ctx, token, json.RawMessage(`{"b": 2, "a": 1}`)))
@@ -240,6 +243,34 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestStoppedExecutionDoesNothingMore also where the runner does not hear of it.
+func TestStoppedExecutionDoesNothingMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		w := newWorld(t)
+		w.answer = func(_ string, request any) (any, error) {
+			time.Sleep(time.Second)
+			return request, nil
+		}
+		two := strings.Replace(calls, `"End": true`, `"Next": "Again"`, 1)
+		two = strings.Replace(two, `"States": {`, `"States": {"Again": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke",
+			"Parameters": {"FunctionName": "f", "Payload": "again"}, "End": true}, `, 1)
+		p := w.start(map[string]string{"m": two}, 0, false, func(o *RunnerOptions) { o.Poll = -1 })
+		defer p.stop()
+		synctest.Wait()
+		must(t, p.Start(ctx, "m", "one", nil))
+		synctest.Wait()
+		must(t, NewClient(w.store.table()).Stop(ctx, "m", "one", "", ""))
+		time.Sleep(time.Minute)
+		if len(w.invoked) != 1 {
+			t.Errorf("invoked: %v", w.invoked)
+		}
+		if left := w.store.keys("one/", stepPrefix); len(left) > 0 {
+			t.Errorf("records were left: %v", left)
+		}
+	})
+}
+
 func TestStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
@@ -291,7 +322,11 @@ func TestNewestRunnerWorks(t *testing.T) {
 		synctest.Wait()
 		// The first does not know yet: what it takes reaches the second all the same.
 		must(t, first.Complete(ctx, token, json.RawMessage(`1`)))
+		completed := time.Now()
 		e := w.await("m", "one")
+		if late := e.StoppedAt.Sub(completed); late > DefaultPoll {
+			t.Errorf("the second runner noticed after %s", late)
+		}
 		<-first.ended
 		wantCode(t, first.err, fault.FailedPrecondition)
 		if e.Status != Succeeded || len(w.sent["one"]) != 1 {
@@ -299,6 +334,34 @@ func TestNewestRunnerWorks(t *testing.T) {
 		}
 		second.stop()
 		must(t, second.err)
+	})
+}
+
+func TestSupersededRunnerBeginsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		w := newWorld(t)
+		idle := w.start(map[string]string{"m": calls}, 0, false)
+		synctest.Wait()
+		first := w.start(map[string]string{"m": calls}, 0, false, func(o *RunnerOptions) {
+			o.Invoke = func(context.Context, string, json.RawMessage) (json.RawMessage, error) {
+				t.Error("the first runner still works")
+				return nil, nil
+			}
+		})
+		synctest.Wait()
+		second := w.start(map[string]string{"m": calls}, 0, false)
+		defer second.stop()
+		synctest.Wait()
+		must(t, first.Start(ctx, "m", "one", nil))
+		<-first.ended
+		wantCode(t, first.err, fault.FailedPrecondition)
+		// Nobody told the second, which looks by itself.
+		if e := w.await("m", "one"); e.StoppedAt.Sub(e.StartedAt) > sweepEvery {
+			t.Errorf("ended as %+v", e)
+		}
+		<-idle.ended
+		wantCode(t, idle.err, fault.FailedPrecondition)
 	})
 }
 
@@ -366,18 +429,20 @@ func TestDataLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		w := newWorld(t)
-		p := w.start(map[string]string{"all": machine("States.ALL"), "named": machine("States.DataLimitExceeded"), "calls": calls,
+		inner, calls := calls, 0
+		p := w.start(map[string]string{"all": machine("States.ALL"), "named": machine("States.DataLimitExceeded"), "calls": inner,
 			"map": `{"StartAt": "M", "States": {"M": {"Type": "Map", "InputPath": "$.items", "ItemSelector": {"v.$": "$$.Execution.Input.big"},
-				"ItemProcessor": {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}, "End": true}}}`}, 0, false,
+				"MaxConcurrency": 1, "ItemProcessor": ` + inner + `, "End": true}}}`}, 0, false,
 			func(o *RunnerOptions) {
 				o.Invoke = func(_ context.Context, _ string, payload json.RawMessage) (json.RawMessage, error) {
+					calls++
 					return payload, nil
 				}
 			})
 		defer p.stop()
 		must(t, p.Start(ctx, "all", "one", json.RawMessage(big)))
-		if e := w.await("all", "one"); e.Error != ErrorDataLimit {
-			t.Errorf("ended as %s %s", e.Status, e.Error)
+		if e := w.await("all", "one"); e.Error != ErrorDataLimit || calls != 0 {
+			t.Errorf("ended as %s %s after %d calls", e.Status, e.Error, calls)
 		}
 		// Input and output together are more than an item holds.
 		for _, name := range []string{"named", "calls"} {
@@ -386,9 +451,10 @@ func TestDataLimit(t *testing.T) {
 				t.Errorf("%s ended as %s %s with %d bytes", name, e.Status, e.Error, len(e.Output))
 			}
 		}
-		must(t, p.Start(ctx, "map", "one", json.RawMessage(`{"items":[1,2,3],"big":"`+strings.Repeat("x", 90<<10)+`"}`)))
-		if e := w.await("map", "one"); e.Error != ErrorDataLimit {
-			t.Errorf("ended as %s %s", e.Status, e.Error)
+		calls = 0
+		must(t, p.Start(ctx, "map", "one", json.RawMessage(`{"items":[1,2,3,4,5],"big":"`+strings.Repeat("x", 90<<10)+`"}`)))
+		if e := w.await("map", "one"); e.Error != ErrorDataLimit || calls != 3 {
+			t.Errorf("ended as %s %s after %d calls", e.Status, e.Error, calls)
 		}
 	})
 }

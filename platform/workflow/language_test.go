@@ -347,6 +347,15 @@ func TestRetryDelays(t *testing.T) {
 	if got := r.delay(1, 0.5); got != 3*time.Second {
 		t.Errorf("half of 6s is %s", got)
 	}
+	f := &failure{name: "A"}
+	full := []retrier{{match: errorMatch{ErrorAll}, interval: time.Hour, backoffRate: 1, maxAttempts: 9, fullJitter: true}}
+	one, same, other := newAttempts(full), newAttempts(full), newAttempts(full)
+	first, _ := one.next(f, "x")
+	for got, differs := range map[time.Duration]bool{pauseOf(same.next(f, "x")): false, pauseOf(other.next(f, "y")): true, pauseOf(one.next(f, "x")): true} {
+		if (got != first) != differs {
+			t.Errorf("jitter is %s after %s", got, first)
+		}
+	}
 	sum := 0.0
 	for i := range 1000 {
 		f := fraction(fmt.Sprint("seed", i))
@@ -359,6 +368,8 @@ func TestRetryDelays(t *testing.T) {
 		t.Errorf("a thousand fractions add up to %f", sum)
 	}
 }
+
+func pauseOf(d time.Duration, _ bool) time.Duration { return d }
 
 func FuzzToken(f *testing.F) {
 	good := token{partition: "one/m", path: "M:0.0[1]/T:0.0", secret: make([]byte, secretBytes)}

@@ -208,6 +208,7 @@ func (w *world) live(p *process, machine, name string) (died bool) {
 	for grace := 240; grace > 0; {
 		select {
 		case <-p.ended:
+			time.Sleep(7 * time.Second) // until somebody starts it again
 			return true
 		case <-time.After(250 * time.Millisecond):
 		}

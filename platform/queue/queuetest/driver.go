@@ -248,4 +248,3 @@ func dedupScope(t *testing.T, h Harness) {
 		t.Errorf("what came (-want +got):\n%s", diff)
 	}
 }
-

@@ -58,7 +58,7 @@ func benchFloor(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		s := tx.Stmt(upsert)
+		s := tx.Stmt(upsert) //nolint:sqlclosecheck // the commit closes it
 		for i := 0; i < 100 && done < b.N; i++ {
 			k := benchKey()
 			if _, err := s.Exec(k.Partition, k.Sort, value); err != nil {

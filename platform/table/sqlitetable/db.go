@@ -80,7 +80,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	sweeping, stop := context.WithCancel(context.Background())
+	sweeping, stop := context.WithCancel(context.WithoutCancel(ctx)) // ctx bounds the opening only
 	db := &DB{file: file, logger: o.Logger, stop: stop, swept: make(chan struct{})}
 	go db.sweepUntil(sweeping)
 	return db, nil

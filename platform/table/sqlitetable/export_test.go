@@ -50,3 +50,18 @@ func QueryPlans(t *testing.T, db *DB) map[string]string {
 	}
 	return plans
 }
+
+// Tamper changes the file behind the back of the driver.
+func Tamper(t *testing.T, db *DB, statement string) {
+	t.Helper()
+	err := db.file.Write(context.Background(), func(c *sqlitedb.Conn) error {
+		n, err := c.Exec(statement)
+		if n != 1 {
+			t.Errorf("%s: changed %d rows", statement, n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

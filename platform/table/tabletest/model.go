@@ -104,11 +104,11 @@ func (m model) write(rt *rapid.T, tab *table.Table) {
 		rt.Fatalf("write: %v", err)
 	}
 	for _, w := range writes {
-		m.apply(rt, tab, w)
+		m.apply(tab, w)
 	}
 }
 
-func (m model) apply(rt *rapid.T, tab *table.Table, w table.Write) {
+func (m model) apply(tab *table.Table, w table.Write) {
 	k := w.Item.Key
 	switch {
 	case w.Check:

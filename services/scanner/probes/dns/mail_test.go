@@ -28,7 +28,7 @@ func TestSPFSyntax(t *testing.T) {
 		"v=spf1 include", "v=spf1 include: -all", "v=spf1 include:b -all", "v=spf1 all:b.test", "v=spf1 foo", "v=spf1 foo:b.test", "v=spf1 ip4:192.0.2.300",
 		"v=spf1 ip4:2001:db8::1", "v=spf1 ip6:192.0.2.1", "v=spf1 ip4:192.0.2.0/33", "v=spf1 ip4:192.0.2.0/", "v=spf1 ip4 -all", "v=spf1 ip6:fe80::1%eth0",
 		"v=spf1 a/33", "v=spf1 a//129", "v=spf1 a:", "v=spf1 exists -all", "v=spf1 exists:%{x}.b.test", "v=spf1 exists:%b.test", "v=spf1 exists:%{i", "v=spf1 redirect=",
-		"v=spf1 redirect=a.test redirect=b.test", "v=spf1 exp=a.test exp=b.test", "v=spf1 a:b.123 -all", "v=spf1 a:b.-c -all", "v=spf1 \u00e4ll", "v=spf1 =x", "v=spf1 -", "v=spf1 ip4:+1.2.3.4/+8",
+		"v=spf1 redirect=a.test redirect=b.test", "v=spf1 exp=a.test exp=b.test", "v=spf1 a:b.123 -all", "v=spf1 a:b.-c -all", "v=spf1 \u00e4ll", "v=spf1 =x", "v=spf1 -", "v=spf1 ip4:+1.2.3.4/+8", "v=spf1 a/\n", "v=spf1 a:b.test\n -all",
 	}
 	for _, text := range bad {
 		if record, err := parseSPF(text); err == nil {
@@ -261,7 +261,7 @@ func TestUnescape(t *testing.T) {
 }
 
 func FuzzSPF(f *testing.F) {
-	for _, seed := range []string{"v=spf1 a mx include:b.test ip4:1.2.3.4/5 exists:%{l1r+}.c.test -all", "v=spf1 redirect=%{d} exp=%{", "v=spf1 a/1//2"} {
+	for _, seed := range []string{"v=spf1 a mx include:b.test ip4:1.2.3.4/5 exists:%{l1r+}.c.test -all", "v=spf1 redirect=%{d} exp=%{", "v=spf1 a/1//2", " A/\n"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -84,8 +84,8 @@ func clip(word string) string { return word[:min(len(word), 64)] }
 
 var (
 	modifierName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*$`)
-	// dualCIDR is the ending of a and mx (RFC 7208 section 5.6).
-	dualCIDR = regexp.MustCompile(`^(.*?)(?:/(\d{1,3}))?(?://(\d{1,3}))?$`)
+	// dualCIDR is the ending of a and mx (RFC 7208 section 5.6). It fits every text.
+	dualCIDR = regexp.MustCompile(`(?s)^(.*?)(?:/(\d{1,3}))?(?://(\d{1,3}))?$`)
 	// macro is one macro-expand (RFC 7208 section 7.1).
 	macro = regexp.MustCompile(`^%(?:\{[slodiphcrtvSLODIPHCRTV]\d*[rR]?[.\-+,/_=]*\}|[%_-])`)
 	// topLabel ends a domain-spec that does not end in a macro.

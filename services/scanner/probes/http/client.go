@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -320,8 +321,13 @@ func incomplete(outcome modelv1.Outcome, reason string) *probes.Result {
 	return &probes.Result{Outcome: outcome, Reason: probes.SafeString(reason, 512)}
 }
 
+// closed says that the peer ended the connection instead of answering. net/http has an error of its own, which it does not
+// export, for a connection that ends while the request is being written.
 func closed(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if err == nil {
+		return false
+	}
+	return strings.Contains(err.Error(), "server closed idle connection") || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func timedOut(err error) bool {

@@ -110,15 +110,17 @@ func (p *Probe) report(
 	return result, nil
 }
 
-// attach stores an answer as the evidence of an observation.
+// attach stores an answer as the evidence of an observation. It writes its own excerpt, for that of a whole body would cost more
+// than everything else and might repeat a secret.
 func attach(ctx context.Context, env probes.Env, to *modelv1.Observation, answer *reply, excerpt string) error {
-	evidence, err := env.Evidence(ctx, "http", answer.raw(), answer.truncated)
+	if env.Blobs == nil {
+		return nil
+	}
+	evidence, err := env.Blobs.Put(ctx, "http", answer.raw())
 	if err != nil {
 		return fmt.Errorf("store http evidence: %w", err)
 	}
-	if evidence != nil {
-		evidence.Excerpt = probes.SafeString(excerpt, probes.MaxExcerptRunes)
-	}
+	evidence.Excerpt, evidence.Truncated = probes.SafeString(excerpt, probes.MaxExcerptRunes), answer.truncated
 	to.Evidence = evidence
 	return nil
 }
