@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -36,6 +37,7 @@ type assessFlags struct {
 	profile, ports     string
 	scanTypes          []string
 	output, outputFile string
+	reportFile         string
 	failOn             string
 	verbose            bool
 }
@@ -59,7 +61,9 @@ func newAssess() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), args, c.OutOrStdout(), c.ErrOrStderr()) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.run(c.Context(), args, c.OutOrStdout(), c.ErrOrStderr())
+		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.profile, "profile", "standard", "how deep: passive, quick, standard or deep")
@@ -69,6 +73,7 @@ func newAssess() *cobra.Command {
 	flags.BoolVar(&f.allowPrivate, "allow-private", false, "permit loopback and private addresses")
 	flags.StringVar(&f.output, "output", "table", "format of the report: table, json, csv, sarif or html")
 	flags.StringVar(&f.outputFile, "output-file", "", "write the report to this file instead of stdout")
+	flags.StringVar(&f.reportFile, "report-file", "", "also write the whole report as HTML to this file")
 	flags.StringVar(&f.failOn, "fail-on", "", "exit with 1 if a risk of this severity or worse is open: low, medium, high or critical")
 	flags.StringVar(&f.data, "data", "", "keep all data in this directory, so that the next run can say what changed (default a temporary one)")
 	flags.BoolVar(&f.verbose, "verbose", false, "log what the services do to stderr")
@@ -156,7 +161,38 @@ func (f *assessFlags) run(ctx context.Context, targets []string, stdout, stderr 
 	if err := f.print(out, doc, stdout); err != nil {
 		return &exitError{exitIncomplete, err}
 	}
+	if err := f.writeReport(doc, stderr); err != nil {
+		return &exitError{exitIncomplete, err}
+	}
 	return verdict(doc, failOn)
+}
+
+// writeReport writes the HTML report beside the output, and says where.
+func (f *assessFlags) writeReport(doc *reporterv1.ReportDocument, stderr io.Writer) error {
+	if f.reportFile == "" {
+		return nil
+	}
+	raw, err := render.HTML(doc)
+	if err != nil {
+		return err
+	}
+	out, err := openOutput(f.reportFile, nil)
+	if err != nil {
+		return err
+	}
+	defer out.discard()
+	if _, err := out.Write(raw); err != nil {
+		return err
+	}
+	path, err := filepath.Abs(f.reportFile)
+	if err != nil {
+		path = f.reportFile
+	}
+	if err := out.commit(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stderr, "the whole report: %s\n", path)
+	return err
 }
 
 // verdict is how the command ends: by the risks first, because what was found is true also where not all was covered.

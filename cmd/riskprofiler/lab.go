@@ -15,7 +15,8 @@ import (
 
 func newLab() *cobra.Command {
 	var network string
-	var hostile, truth bool
+	var hostile, truth, assess bool
+	var reportFile string
 	c := &cobra.Command{
 		Use:   "lab",
 		Short: "Serve a small exposed network on loopback to try the assessment on",
@@ -24,30 +25,52 @@ func newLab() *cobra.Command {
 		Example: "  riskprofiler lab\n  riskprofiler lab --truth",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return serveLab(c.Context(), c.OutOrStdout(), network, hostile, truth)
+			l, err := startLab(c.Context(), network, hostile)
+			if err != nil {
+				return usage(err)
+			}
+			defer l.Close()
+			switch {
+			case truth:
+				return printTruth(c.OutOrStdout(), l)
+			case assess:
+				return assessLab(c.Context(), l, reportFile, c.OutOrStdout(), c.ErrOrStderr())
+			}
+			return serveLab(c.Context(), c.OutOrStdout(), l)
 		},
 	}
 	c.Flags().StringVar(&network, "network", "127.0.0.0/24", "loopback network to serve on")
 	c.Flags().BoolVar(&hostile, "hostile", false, "also serve hostile targets: tarpit, endless banner, gzip bomb, redirect loop, terminal escapes")
 	c.Flags().BoolVar(&truth, "truth", false, "print as JSON which findings a correct assessment has, and exit")
+	c.Flags().BoolVar(&assess, "assess", false, "assess the lab, print the ranked risks, and exit")
+	c.Flags().StringVar(&reportFile, "report-file", "", "with --assess: write the whole report as HTML to this file")
 	return c
 }
 
-func serveLab(ctx context.Context, w io.Writer, network string, hostile, truth bool) error {
+func startLab(ctx context.Context, network string, hostile bool) (*lab.Lab, error) {
 	prefix, err := netip.ParsePrefix(network)
 	if err != nil {
-		return usage(fmt.Errorf("--network %q is no network; use one such as 127.0.0.0/24", network))
+		return nil, fmt.Errorf("--network %q is no network; use one such as 127.0.0.0/24", network)
 	}
-	l, err := lab.Start(ctx, lab.Options{Network: prefix, Hostile: hostile})
-	if err != nil {
-		return usage(err)
+	return lab.Start(ctx, lab.Options{Network: prefix, Hostile: hostile})
+}
+
+func printTruth(w io.Writer, l *lab.Lab) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(l.Truth())
+}
+
+// assessLab assesses the lab as `assess` does with the flags that the lab prints.
+func assessLab(ctx context.Context, l *lab.Lab, reportFile string, stdout, stderr io.Writer) error {
+	f := assessFlags{
+		platformFlags: platformFlags{allowPrivate: true, resolver: l.Resolver()},
+		profile:       "standard", ports: l.Ports(), output: "table", reportFile: reportFile,
 	}
-	defer l.Close()
-	if truth {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(l.Truth())
-	}
+	return f.run(ctx, l.Targets(), stdout, stderr)
+}
+
+func serveLab(ctx context.Context, w io.Writer, l *lab.Lab) error {
 	_, _ = fmt.Fprintf(w, "the lab is up; assess it with:\n\n  riskprofiler assess --allow-private --resolver %s --ports %s \\\n    %s\n\nend it with Ctrl-C\n",
 		l.Resolver(), l.Ports(), strings.Join(l.Targets(), " "))
 	<-ctx.Done()

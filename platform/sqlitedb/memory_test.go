@@ -60,3 +60,32 @@ func TestIdleWriterGivesItsCacheBack(t *testing.T) {
 		}
 	})
 }
+
+// TestBrokenConnectionsAreReplaced marks connections as an error of the disk does.
+func TestBrokenConnectionsAreReplaced(t *testing.T) {
+	db, err := Open(context.Background(), Options{
+		Path: filepath.Join(t.TempDir(), "a.db"), ApplicationID: 1, Schema: []string{"CREATE TABLE n (b BLOB)"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for name, call := range map[string]func(func(*Conn) error) error{
+		"writer": func(fn func(*Conn) error) error { return db.Write(context.Background(), fn) },
+		"reader": func(fn func(*Conn) error) error { return db.Read(context.Background(), fn) },
+	} {
+		var used []*Conn
+		for range 3 {
+			_ = call(func(c *Conn) error {
+				used = append(used, c)
+				if len(used) == 2 {
+					c.broken, c.spoilt = true, true
+				}
+				return nil
+			})
+		}
+		if used[0] != used[1] || used[1] == used[2] {
+			t.Errorf("%s: connections are %p", name, used)
+		}
+	}
+}

@@ -137,8 +137,12 @@ func (x *run) save(ctx context.Context, path string, rec *record, revision int64
 // repeated: then the record is already as it should be.
 func (x *run) explain(ctx context.Context, key table.Key, value []byte) error {
 	var items []table.Item
+	keys := []table.Key{holdKey, x.key}
+	if key != x.key {
+		keys = append(keys, key)
+	}
 	err := x.persist(ctx, func(ctx context.Context) (err error) {
-		items, err = x.runner.table.GetAll(ctx, []table.Key{holdKey, x.key, key})
+		items, err = x.runner.table.GetAll(ctx, keys)
 		return err
 	})
 	if err != nil {
@@ -146,16 +150,11 @@ func (x *run) explain(ctx context.Context, key table.Key, value []byte) error {
 	}
 	held, running := false, false
 	for _, item := range items {
-		switch item.Key {
-		case holdKey:
-			held = item.Revision == x.runner.epoch()
-		case x.key:
-			running = item.Revision == x.revision
-		case key:
-			if string(item.Value) == string(value) {
-				return nil
-			}
+		if item.Key == key && string(item.Value) == string(value) {
+			return nil
 		}
+		held = held || item.Key == holdKey && item.Revision == x.runner.epoch()
+		running = running || item.Key == x.key && item.Revision == x.revision
 	}
 	switch {
 	case !held:

@@ -5,6 +5,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/dns"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/port"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/service"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/tls"
 )
 
@@ -13,6 +14,7 @@ func All() []probes.Probe {
 	return []probes.Probe{
 		dns.New(dns.Options{}),
 		port.New(),
+		service.New(),
 		tls.New(tls.Options{}),
 		http.New(http.Options{}),
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
@@ -57,6 +58,9 @@ func TestTamper(t *testing.T) {
 			noticed := func(who string, err error, want bool) {
 				if errors.Is(err, fault.DataLoss) != want {
 					t.Errorf("%s: %v, want data loss: %v", who, err, want)
+				}
+				if want && who != "check" && !strings.Contains(err.Error(), `item {"p" "`) {
+					t.Errorf("%s: %v names no item", who, err)
 				}
 			}
 			noticed("get", get, c.get)

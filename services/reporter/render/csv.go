@@ -77,21 +77,6 @@ func cell(text string) string {
 	return text
 }
 
-// singleLine removes what breaks a line or steers what shows it: control, format and bidirectional characters.
-func singleLine(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t' || r == '\u2028' || r == '\u2029' || r == '\u0085':
-			b.WriteByte(' ')
-		case r == unicode.ReplacementChar, unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Co, r):
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
 func timeText(t *timestamppb.Timestamp) string {
 	if t == nil {
 		return ""

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 
 	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
@@ -177,14 +175,4 @@ func baseline(c *reporterv1.Changes, f *correlatorv1.Finding) string {
 		return "new"
 	}
 	return "unchanged"
-}
-
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	if strings.HasSuffix(one, "y") {
-		one = strings.TrimSuffix(one, "y") + "ie"
-	}
-	return strconv.Itoa(n) + " " + one + "s"
 }

@@ -42,6 +42,7 @@ pages.test. SOA ns.test. a.test. 1 1 1 1 1
 		{Name: "Edge", Suffixes: []string{"edge.pages.test"}, Texts: []string{"no site"}, Edge: true},
 	}
 	claimed := newWorld(t, base+"x.cloud.test. A 192.0.2.7")
+	hearsay := mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) { _ = w.WriteMsg(new(mdns.Msg).SetRcode(q, mdns.RcodeNameError)) })
 	tests := []struct {
 		name      string
 		alias     string
@@ -56,6 +57,7 @@ pages.test. SOA ns.test. a.test. 1 1 1 1 1
 		{"confirmed by the provider's servers", "x.cloud.test.", "", 200, newWorld(t, base), "CNAME x.cloud.test Cloud true", modelv1.Outcome_OUTCOME_COMPLETE},
 		{"the provider says that it exists", "x.cloud.test.", "", 200, claimed, "CNAME x.cloud.test Cloud false", modelv1.Outcome_OUTCOME_COMPLETE},
 		{"the provider says nothing", "x.cloud.test.", "", 200, mute, "CNAME x.cloud.test Cloud false", modelv1.Outcome_OUTCOME_PARTIAL},
+		{"the provider only repeats what it heard", "x.cloud.test.", "", 200, hearsay, "CNAME x.cloud.test Cloud false", modelv1.Outcome_OUTCOME_COMPLETE},
 		{"the provider has no authority", "x.cloud.test.", "", 200, refuse, "CNAME x.cloud.test Cloud false", modelv1.Outcome_OUTCOME_COMPLETE},
 		{"confirmed by the provider's page", "x.pages.test.", "there is no site here", 404, nil, "CNAME x.pages.test Pages true", modelv1.Outcome_OUTCOME_COMPLETE},
 		{"half of the text", "x.pages.test.", "no site", 404, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},

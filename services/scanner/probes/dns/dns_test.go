@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -473,6 +474,32 @@ func TestPanicsReachTheCaller(t *testing.T) {
 	}()
 	parallel(2, func() {}, func() { panic("broken") })
 	t.Error("no panic")
+}
+
+// The keys of the zone an alias leads to are not the alias's.
+func TestAliasOfASignedZone(t *testing.T) {
+	p := probeFor(t, newWorld(t, tidy+"alias.good.test. CNAME good.test.\n"), nil)
+	if dns, _, _ := facts(run(t, p, jobFor(host, "alias.good.test"))); dns.GetDnssecSigned() || dns.GetApex() || len(dns.GetCname()) != 1 {
+		t.Errorf("got %v", dns)
+	}
+}
+
+func TestNoMoreThanSoManyQuestions(t *testing.T) {
+	r, err := newResolver(lab(), probeFor(t, newWorld(t, tidy), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxQuestions {
+		if _, err := r.ask(t.Context(), fmt.Sprintf("n%d.good.test", i), mdns.TypeA); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.ask(t.Context(), "one.more.test", mdns.TypeA); !errors.Is(err, errTooMany) {
+		t.Errorf("got %v, want %v", err, errTooMany)
+	}
+	if _, err := r.ask(t.Context(), "n0.good.test", mdns.TypeA); err != nil {
+		t.Errorf("a question that was asked before: %v", err)
+	}
 }
 
 // A resolver that fails once is asked again.

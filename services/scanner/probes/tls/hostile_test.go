@@ -72,7 +72,11 @@ func TestHostileServers(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			result := scan(t, New(Options{}).withLimits(300*time.Millisecond), jobFor(serve(t, test.handle), "bad.test"))
+			p := New(Options{})
+			if test.reason == "no answer in time" {
+				p = p.withLimits(300 * time.Millisecond)
+			}
+			result := scan(t, p, jobFor(serve(t, test.handle), "bad.test"))
 			if result.Outcome != test.outcome || !strings.Contains(result.Reason, test.reason) || len(result.Observations) != 0 {
 				t.Errorf("got %v (%q) with %d observations; want %v (%q) with none",
 					result.Outcome, result.Reason, len(result.Observations), test.outcome, test.reason)
@@ -121,6 +125,28 @@ func TestHostileNames(t *testing.T) {
 	leaf := fact.GetChain()[0]
 	if strings.ContainsAny(leaf.GetSubject(), "\x1b\n\u202e\u0000") || len([]rune(leaf.GetSubject())) > maxText || len(leaf.GetNames()) != maxNames {
 		t.Errorf("subject %q, %d names", leaf.GetSubject(), len(leaf.GetNames()))
+	}
+}
+
+func TestSoManyAtOnce(t *testing.T) {
+	var now, most atomic.Int32
+	var tasks []func(context.Context)
+	ready := make(chan struct{})
+	for i := range 40 {
+		tasks = append(tasks, func(context.Context) {
+			if n := now.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			if i == parallel-1 {
+				close(ready) // as many as may are there: the first ones wait for it, so it must come to that
+			}
+			<-ready
+			now.Add(-1)
+		})
+	}
+	run(t.Context(), tasks)
+	if most.Load() > parallel {
+		t.Errorf("%d tasks at once, want at most %d", most.Load(), parallel)
 	}
 }
 

@@ -83,7 +83,7 @@ func run(ctx context.Context, tasks []func(context.Context)) {
 	var all sync.WaitGroup
 	var once sync.Once
 	var caught any
-	slots := make(chan struct{}, 100)
+	slots := make(chan struct{}, parallel)
 	for _, task := range tasks {
 		slots <- struct{}{}
 		all.Go(func() {

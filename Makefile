@@ -1,0 +1,75 @@
+# RiskProfiler. `make` alone prints this help.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+MODULES := . gen platform services/ingest services/scheduler services/scanner services/correlator services/reporter services/gateway
+PACKAGES := $(foreach m,$(MODULES),./$(if $(filter .,$(m)),...,$(m)/...))
+BIN := bin/riskprofiler
+OUT := out
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## Print this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build the command and the services into bin/
+	@mkdir -p bin
+	go build -trimpath -o $(BIN) ./cmd/riskprofiler
+	@for s in ingest scheduler scanner correlator reporter gateway; do go build -trimpath -o bin/$$s ./services/$$s/cmd/$$s || exit 1; done
+
+.PHONY: command
+command:
+	@mkdir -p bin $(OUT)
+	@echo "building the command (the first time takes a minute or two) ..." >&2
+	@go build -trimpath -o $(BIN) ./cmd/riskprofiler
+
+.PHONY: run
+run: command ## Assess the lab, or yours with TARGET=example.com: ranked risks here, the whole report as HTML
+ifdef TARGET
+	@$(BIN) assess $(TARGET) --report-file $(OUT)/report.html
+else
+	@$(BIN) lab --assess --report-file $(OUT)/report.html
+endif
+
+.PHONY: test
+test: ## Run every test of the workspace
+	go test $(PACKAGES)
+
+.PHONY: race
+race: ## Run every test with the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race -short $(PACKAGES)
+
+.PHONY: scenario
+scenario: build ## Run the whole-system scenario in one process and as one process per service
+	go test -count=1 ./test/...
+
+.PHONY: bench
+bench: ## Run the benchmarks, each with its floor beside it, and print the ratios
+	go run ./test/bench
+
+.PHONY: gen
+gen: ## Generate code from the contracts
+	tools/build.sh buf protoc-gen-go protoc-gen-go-grpc protoc-gen-grpc-gateway protoc-gen-openapiv2
+	.tools/bin/buf generate
+
+.PHONY: lint
+lint: ## Lint code and contracts, check formatting, generated code and modules
+	tools/lint.sh
+
+.PHONY: tidy
+tidy: ## Tidy every module
+	@for m in $(MODULES) tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
+
+.PHONY: alone
+alone: ## Build each service alone, outside of the workspace
+	@for m in $(MODULES); do echo "$$m"; (cd $$m && GOWORK=off go build ./... && GOWORK=off go vet ./...) || exit 1; done
+
+.PHONY: vuln
+vuln: ## Check for known vulnerabilities (needs the network for the vulnerability database)
+	tools/build.sh govulncheck
+	.tools/bin/govulncheck $(PACKAGES)
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin $(OUT)

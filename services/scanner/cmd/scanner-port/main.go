@@ -1,0 +1,13 @@
+// Command scanner-port is the scanner service with the scan type port alone.
+package main
+
+import (
+	"os"
+
+	"github.com/riskprofiler/riskprofiler/platform/app"
+	"github.com/riskprofiler/riskprofiler/platform/drivers"
+	"github.com/riskprofiler/riskprofiler/services/scanner"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/port"
+)
+
+func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.SpecFor(port.New()))) }

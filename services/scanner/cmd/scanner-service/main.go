@@ -1,0 +1,13 @@
+// Command scanner-service is the scanner service with the scan type service alone.
+package main
+
+import (
+	"os"
+
+	"github.com/riskprofiler/riskprofiler/platform/app"
+	"github.com/riskprofiler/riskprofiler/platform/drivers"
+	"github.com/riskprofiler/riskprofiler/services/scanner"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/service"
+)
+
+func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.SpecFor(service.New()))) }
