@@ -31,7 +31,7 @@ const (
 
 	// Page caches, in KiB: each connection has its own, and the whole platform is to stay small. The
 	// writer's is given back once there was nothing to write for idleTime.
-	writerCacheKiB = 4096
+	writerCacheKiB = 8192
 	readerCacheKiB = 256
 	idleTime       = 10 * time.Second
 	// The journal is copied back into the file when it has this many pages of 4 KiB. SQLite's

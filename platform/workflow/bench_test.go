@@ -38,7 +38,7 @@ const (
 
 // BenchmarkRun is one execution with 500 tasks on the embedded store. The floor is the same number
 // of records, written to the same table by as many writers as there are tasks at a time, by a bare
-// loop: one write for a call; for a token two (issued and sent) and one by the worker.
+// loop: one write for a call; for a token two (minted and sent) and one by the worker.
 func BenchmarkRun(b *testing.B) {
 	for name, task := range map[string]string{"calls": benchCall, "tokens": benchToken} {
 		b.Run(name, func(b *testing.B) { benchRun(b, benchMachine(task)) })

@@ -49,7 +49,7 @@ func (c *Client) Start(ctx context.Context, machine, name string, input json.Raw
 	}
 	err = c.table.Write(ctx, writes...)
 	if errors.Is(err, fault.Conflict) {
-		return nil // it was started before
+		err = nil // it was started before, perhaps by a call whose answer was lost
 	}
 	if err == nil && c.hub != nil {
 		c.hub.started(partition)

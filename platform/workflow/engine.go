@@ -46,7 +46,7 @@ type Engine interface {
 	// the W3C trace context of ctx. An unusable name or input is fault.Invalid. When Start has
 	// returned nil the execution is not lost any more.
 	Start(ctx context.Context, machine, name string, input json.RawMessage) error
-	// Stop ends an execution as Aborted: what it does is cancelled, its tokens are closed. The end
+	// Stop ends an execution as Aborted: what it does is canceled, its tokens are closed. The end
 	// of an execution that has one stays as it is. An unknown one is fault.NotFound.
 	Stop(ctx context.Context, machine, name, errName, cause string) error
 	// Describe reads an execution; fault.NotFound if it is unknown or was forgotten after 90 days.
@@ -77,6 +77,8 @@ type executionItem struct {
 	Definition string `json:",omitempty"`
 	// Apart: the output has an item of its own, since it would not fit beside the input.
 	Apart bool `json:",omitempty"`
+	// indexed: it is at work or not cleared away yet.
+	indexed bool
 }
 
 // Everything of one execution is one partition, named by the execution first: callers begin their
@@ -147,7 +149,7 @@ func readExecution(ctx context.Context, t *table.Table, partition string) (*exec
 	if err != nil {
 		return nil, 0, err
 	}
-	e := &executionItem{}
+	e := &executionItem{indexed: len(found.Indexes) > 0}
 	if err := json.Unmarshal(found.Value, e); err != nil {
 		return nil, 0, fault.Wrap(fault.DataLoss, err, "read execution")
 	}

@@ -206,7 +206,7 @@ func (x *run) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*writeTimeout)
 	defer cancel()
 	e, revision, err := readExecution(ctx, t, x.key.Partition)
-	if err != nil {
+	if err != nil || !e.indexed {
 		return err
 	}
 	for {

@@ -62,40 +62,16 @@ func ErrorName(err error) string {
 	if errors.As(err, &own) && own.Name != "" {
 		return own.Name
 	}
-	return errorPrefix + codeName(fault.CodeOf(err))
+	return errorPrefix + codeNames[fault.CodeOf(err)]
 }
 
-func codeName(code fault.Code) string {
-	switch code {
-	case fault.Cancelled:
-		return "Cancelled"
-	case fault.Invalid:
-		return "Invalid"
-	case fault.DeadlineExceeded:
-		return "DeadlineExceeded"
-	case fault.NotFound:
-		return "NotFound"
-	case fault.AlreadyExists:
-		return "AlreadyExists"
-	case fault.PermissionDenied:
-		return "PermissionDenied"
-	case fault.ResourceExhausted:
-		return "ResourceExhausted"
-	case fault.FailedPrecondition:
-		return "FailedPrecondition"
-	case fault.Conflict:
-		return "Conflict"
-	case fault.Unimplemented:
-		return "Unimplemented"
-	case fault.Unavailable:
-		return "Unavailable"
-	case fault.DataLoss:
-		return "DataLoss"
-	case fault.Unauthenticated:
-		return "Unauthenticated"
-	default:
-		return "Internal"
-	}
+// codeNames are the codes as fault spells them. They are part of definitions and never change.
+var codeNames = map[fault.Code]string{
+	fault.Cancelled: "Cancelled", fault.Invalid: "Invalid", fault.DeadlineExceeded: "DeadlineExceeded",
+	fault.NotFound: "NotFound", fault.AlreadyExists: "AlreadyExists", fault.PermissionDenied: "PermissionDenied",
+	fault.ResourceExhausted: "ResourceExhausted", fault.FailedPrecondition: "FailedPrecondition",
+	fault.Conflict: "Conflict", fault.Unimplemented: "Unimplemented", fault.Internal: "Internal",
+	fault.Unavailable: "Unavailable", fault.DataLoss: "DataLoss", fault.Unauthenticated: "Unauthenticated",
 }
 
 // failure is an error in the sense of the States Language: it can be retried, caught, and ends an

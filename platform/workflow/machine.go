@@ -15,7 +15,7 @@ import (
 const (
 	resourceInvoke    = "arn:aws:states:::lambda:invoke"
 	resourceSend      = "arn:aws:states:::sqs:sendMessage"
-	resourceSendToken = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
+	resourceSendToken = resourceSend + ".waitForTaskToken"
 )
 
 // Machine is a definition that was checked and compiled. It never changes.

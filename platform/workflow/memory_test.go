@@ -149,7 +149,7 @@ func (m *mortal) Write(ctx context.Context, writes []table.Write) error {
 	if last {
 		defer m.death()
 	}
-	if !dead && !(last && m.lost) {
+	if !dead && (!last || !m.lost) {
 		if err := m.memory.Write(ctx, writes); err != nil && !last {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 )
 
-type object_ = map[string]any
+type fieldsOf = map[string]any
 
 // chain draws a flow whose states transform the data {"v": ..., "items": [...]}. What a task does to
 // v depends on everything before it, so that a run that took another way gives another output.
@@ -31,9 +31,9 @@ func (c *chain) name(kind string) string {
 	return fmt.Sprintf("%s %d", kind, c.states)
 }
 
-func (c *chain) flow(depth int) object_ {
+func (c *chain) flow(depth int) fieldsOf {
 	var names []string
-	states := object_{}
+	states := fieldsOf{}
 	for range rapid.IntRange(1, 3).Draw(c.rt, "length") {
 		kinds := []string{"call", "token", "wait", "clock", "loop"}
 		if depth > 0 {
@@ -42,7 +42,7 @@ func (c *chain) flow(depth int) object_ {
 		names = append(names, c.add(states, rapid.SampledFrom(kinds).Draw(c.rt, "kind"), depth)...)
 	}
 	for i, name := range names {
-		s := states[name].(object_)
+		s := states[name].(fieldsOf)
 		next := "End"
 		if i+1 < len(names) {
 			next = names[i+1]
@@ -53,90 +53,90 @@ func (c *chain) flow(depth int) object_ {
 		}
 		s["Next"] = next
 		if catch, ok := s["Catch"].([]any); ok {
-			catch[0].(object_)["Next"] = next
+			catch[0].(fieldsOf)["Next"] = next
 		}
 	}
-	states["End"+fmt.Sprint(c.states)] = object_{"Type": "Succeed", "OutputPath": "$.v"}
-	raw, _ := json.Marshal(object_{"StartAt": names[0], "States": states})
+	states["End"+fmt.Sprint(c.states)] = fieldsOf{"Type": "Succeed", "OutputPath": "$.v"}
+	raw, _ := json.Marshal(fieldsOf{"StartAt": names[0], "States": states})
 	text := strings.ReplaceAll(string(raw), `"End"`, fmt.Sprintf(`"End%d"`, c.states))
 	c.states++
-	out := object_{}
+	out := fieldsOf{}
 	_ = json.Unmarshal([]byte(text), &out)
 	return out
 }
 
 // add draws one state, or the few that make a loop.
-func (c *chain) add(states object_, kind string, depth int) []string {
+func (c *chain) add(states fieldsOf, kind string, depth int) []string {
 	name := c.name(kind)
 	switch kind {
 	case "call":
-		states[name] = c.handled(object_{
+		states[name] = c.handled(fieldsOf{
 			"Type": "Task", "Resource": resourceInvoke,
-			"Parameters": object_{"FunctionName": "f", "Payload": object_{
+			"Parameters": fieldsOf{"FunctionName": "f", "Payload": fieldsOf{
 				"at": name, "v.$": "$.v", "try.$": "$$.State.RetryCount",
 			}},
-			"ResultSelector": object_{"h.$": "$.Payload"},
+			"ResultSelector": fieldsOf{"h.$": "$.Payload"},
 		})
 	case "token":
-		states[name] = c.handled(object_{
+		states[name] = c.handled(fieldsOf{
 			"Type": "Task", "Resource": resourceSendToken, "TimeoutSeconds": 60,
-			"Parameters": object_{
+			"Parameters": fieldsOf{
 				"QueueUrl": "q", "MessageGroupId": "g",
 				"MessageDeduplicationId.$": "$$.Task.Token",
-				"MessageBody": object_{
+				"MessageBody": fieldsOf{
 					"token.$": "$$.Task.Token", "at": name, "v.$": "$.v", "try.$": "$$.State.RetryCount",
 				},
 			},
 		})
 	case "wait":
-		states[name] = object_{"Type": "Wait", "Seconds": rapid.IntRange(0, 5).Draw(c.rt, "seconds")}
+		states[name] = fieldsOf{"Type": "Wait", "Seconds": rapid.IntRange(0, 5).Draw(c.rt, "seconds")}
 	case "clock":
 		// The time itself differs from run to run; that it was read shows in the number of steps.
-		states[name] = object_{
-			"Type": "Pass", "Parameters": object_{"t.$": "$$.State.EnteredTime"}, "ResultPath": "$.seen",
+		states[name] = fieldsOf{
+			"Type": "Pass", "Parameters": fieldsOf{"t.$": "$$.State.EnteredTime"}, "ResultPath": "$.seen",
 		}
 	case "loop":
 		return c.loop(states, name)
 	case "map":
-		states[name] = c.handled(object_{
+		states[name] = c.handled(fieldsOf{
 			"Type": "Map", "ItemsPath": "$.items", "MaxConcurrency": rapid.IntRange(0, 3).Draw(c.rt, "concurrency"),
-			"ItemSelector":  object_{"v": object_{"i.$": "$$.Map.Item.Index", "of.$": "$.v"}, "items.$": "$.items"},
+			"ItemSelector":  fieldsOf{"v": fieldsOf{"i.$": "$$.Map.Item.Index", "of.$": "$.v"}, "items.$": "$.items"},
 			"ItemProcessor": c.flow(depth - 1),
 		})
 	case "parallel":
-		states[name] = c.handled(object_{"Type": "Parallel", "Branches": []any{c.flow(depth - 1), c.flow(depth - 1)}})
+		states[name] = c.handled(fieldsOf{"Type": "Parallel", "Branches": []any{c.flow(depth - 1), c.flow(depth - 1)}})
 	}
 	return []string{name}
 }
 
-func (c *chain) loop(states object_, name string) []string {
+func (c *chain) loop(states fieldsOf, name string) []string {
 	field := fmt.Sprintf("$.c%d", c.states)
-	states[name] = object_{"Type": "Pass", "Result": object_{"x": 0}, "ResultPath": field}
+	states[name] = fieldsOf{"Type": "Pass", "Result": fieldsOf{"x": 0}, "ResultPath": field}
 	body := c.add(states, rapid.SampledFrom([]string{"call", "token", "wait"}).Draw(c.rt, "body"), 0)[0]
 	count, again := c.name("count"), c.name("again")
-	states[count] = object_{
-		"Type": "Pass", "Parameters": object_{"x.$": "States.MathAdd(" + field + ".x, 1)"}, "ResultPath": field,
+	states[count] = fieldsOf{
+		"Type": "Pass", "Parameters": fieldsOf{"x.$": "States.MathAdd(" + field + ".x, 1)"}, "ResultPath": field,
 	}
-	states[again] = object_{"Type": "Choice", "Choices": []any{
-		object_{"Variable": field + ".x", "NumericLessThan": 2, "Next": body},
+	states[again] = fieldsOf{"Type": "Choice", "Choices": []any{
+		fieldsOf{"Variable": field + ".x", "NumericLessThan": 2, "Next": body},
 	}}
 	return []string{name, body, count, again}
 }
 
 // handled adds Retry and Catch.
-func (c *chain) handled(s object_) object_ {
+func (c *chain) handled(s fieldsOf) fieldsOf {
 	s["ResultPath"] = "$.v"
 	if rapid.Bool().Draw(c.rt, "retried") {
-		s["Retry"] = []any{object_{
+		s["Retry"] = []any{fieldsOf{
 			"ErrorEquals": []any{"States.ALL"}, "MaxAttempts": rapid.IntRange(0, 2).Draw(c.rt, "attempts"),
 			"JitterStrategy": rapid.SampledFrom([]string{"FULL", "NONE"}).Draw(c.rt, "jitter"),
 		}}
-		if p, ok := s["Parameters"].(object_); ok && p["MessageDeduplicationId.$"] != nil {
+		if p, ok := s["Parameters"].(fieldsOf); ok && p["MessageDeduplicationId.$"] != nil {
 			p["MessageDeduplicationId.$"] = "States.Format('{}{}', $$.Task.Token, $$.State.RetryCount)"
 		}
 	}
 	if rapid.IntRange(0, 3).Draw(c.rt, "caught") > 0 {
-		s["Catch"] = []any{object_{"ErrorEquals": []any{"States.ALL"}, "ResultPath": "$.v"}}
+		s["Catch"] = []any{fieldsOf{"ErrorEquals": []any{"States.ALL"}, "ResultPath": "$.v"}}
 	}
 	return s
 }

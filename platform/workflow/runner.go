@@ -149,7 +149,7 @@ func (r *Runner) Start(ctx context.Context, machine, name string, input json.Raw
 }
 
 // Run executes workflows until ctx ends: first those that were running when an earlier runner
-// ended, then new ones. What is at work when ctx ends is cancelled and goes on with the next Run.
+// ended, then new ones. What is at work when ctx ends is canceled and goes on with the next Run.
 // Run is called once. Of several runners on one table the one whose Run began last works; the Run of
 // the others ends with [fault.FailedPrecondition].
 func (r *Runner) Run(ctx context.Context) error {

@@ -172,7 +172,7 @@ func (v *visit) await(ctx context.Context, input any) (any, error) {
 		return nil, err
 	}
 	if rec == nil {
-		if rec, err = v.issue(input); err != nil {
+		if rec, err = v.mint(input); err != nil {
 			return nil, err
 		}
 	}
@@ -190,8 +190,8 @@ func (v *visit) await(ctx context.Context, input any) (any, error) {
 	return w.wait(ctx)
 }
 
-// issue makes the record of a new token.
-func (v *visit) issue(input any) (*record, error) {
+// mint makes the record of a new token.
+func (v *visit) mint(input any) (*record, error) {
 	at := now()
 	rec := &record{Entered: v.entered.UTC().Round(0), Beat: at, Secret: make([]byte, secretBytes)}
 	_, _ = rand.Read(rec.Secret) // never fails: crypto/rand ends the process instead
@@ -299,7 +299,7 @@ func (w *waiting) wait(ctx context.Context) (any, error) {
 				return nil, err
 			}
 		case <-timer.C:
-			// A heartbeat is not signalled: it may have moved the time.
+			// A heartbeat brings no signal: it may have moved the time.
 			if err := w.reload(ctx); err != nil {
 				return nil, err
 			}

@@ -32,7 +32,7 @@ var jsonMarshaler = &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
 func newREST(conn grpc.ClientConnInterface, e *edge) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonMarshaler),
-		runtime.WithIncomingHeaderMatcher(incoming),
+		runtime.WithIncomingHeaderMatcher(incomingBesidesAuthorization),
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithMetadata(func(context.Context, *http.Request) metadata.MD { return nil }),
 	)
@@ -84,6 +84,15 @@ func incoming(header string) (string, bool) {
 		return "x-api-key", true
 	}
 	return "", false
+}
+
+// incomingBesidesAuthorization is incoming for the generated handlers, which pass the authorization header on by themselves:
+// matched again it would arrive twice, and a call with two credentials is refused.
+func incomingBesidesAuthorization(header string) (string, bool) {
+	if strings.EqualFold(header, "authorization") {
+		return "", false
+	}
+	return incoming(header)
 }
 
 // secured sets the headers that every answer has: nothing here is to be framed, sniffed or cached.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ func setsOf(r *modelv1.ScanCompleted, asset, location string) []*modelv1.Observa
 	}
 	sets := make([]*modelv1.ObservationSet, 0, len(byLocation))
 	for _, s := range byLocation {
-		s.Observations = bounded(s.Observations)
+		s.Observations = joined(s.Observations)
 		sets = append(sets, s)
 	}
 	slices.SortFunc(sets, func(a, b *modelv1.ObservationSet) int { return cmp.Compare(a.GetLocation(), b.GetLocation()) })
@@ -69,15 +70,17 @@ func merge(a, b *modelv1.ObservationSet) *modelv1.ObservationSet {
 		CompleteAt: latest(a.GetCompleteAt(), b.GetCompleteAt()), ScannedAt: newer.GetScannedAt(),
 		Outcome: newer.GetOutcome(), Assessment: newer.GetAssessment(),
 	}
-	byKey := map[string]*modelv1.Observation{}
-	for _, o := range slices.Concat(a.GetObservations(), b.GetObservations()) {
+	out.Observations = joined(slices.Concat(a.GetObservations(), b.GetObservations()))
+	return out
+}
+
+// joined makes one observation of each key, within the bound.
+func joined(in []*modelv1.Observation) []*modelv1.Observation {
+	byKey := make(map[string]*modelv1.Observation, len(in))
+	for _, o := range in {
 		byKey[o.GetKey()] = mergeObservation(byKey[o.GetKey()], o)
 	}
-	for _, o := range byKey {
-		out.Observations = append(out.Observations, o)
-	}
-	out.Observations = bounded(out.Observations)
-	return out
+	return bounded(slices.Collect(maps.Values(byKey)))
 }
 
 func mergeObservation(a, b *modelv1.Observation) *modelv1.Observation {
@@ -94,8 +97,11 @@ func mergeObservation(a, b *modelv1.Observation) *modelv1.Observation {
 	return out
 }
 
-// content orders observations of the same instant, so that joining them does not depend on the order of arrival.
+// content orders observations of the same instant, so that joining them does not depend on the order of arrival. Their times
+// do not belong to it: joining changes those, and the order would change with them.
 func content(o *modelv1.Observation) string {
+	o = proto.CloneOf(o)
+	o.FirstSeen, o.LastSeen = nil, nil
 	raw, _ := proto.MarshalOptions{Deterministic: true}.Marshal(o) //nolint:errcheck // only invalid UTF-8 fails, and an empty text orders too
 	return string(raw)
 }

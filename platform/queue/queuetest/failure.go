@@ -58,7 +58,7 @@ func poisonIsParked(t *testing.T, h Harness) {
 		}
 		return nil
 	})
-	time.Sleep(time.Hour)
+	time.Sleep(11 * time.Minute)
 	j.want(t,
 		"0s handler g/1 attempt 1",
 		"1m0s handler g/1 attempt 2",
@@ -217,7 +217,7 @@ func laterDoesNotCount(t *testing.T, h Harness) {
 		j.add("%s %s attempt %d", time.Since(begin), m.Body, m.Attempt)
 		return nil
 	})
-	time.Sleep(time.Hour)
+	time.Sleep(20 * time.Minute)
 	j.want(t, "19m1s g/1 attempt 2", "19m1s g/2")
 	if parked := parkedOf(t, q); len(parked) != 0 {
 		t.Errorf("parked: %+v", parked)
@@ -263,7 +263,7 @@ func defaultBackoff(t *testing.T, h Harness) {
 		at = append(at, time.Now())
 		return errPoison
 	})
-	time.Sleep(time.Hour)
+	time.Sleep(time.Minute)
 	stop()
 	if len(at) != queue.MaxAttempts {
 		t.Fatalf("%d attempts, want %d", len(at), queue.MaxAttempts)

@@ -37,12 +37,12 @@ func receiveWaits(t *testing.T, h Harness) {
 		}
 	}()
 	j.want(t)
-	time.Sleep(time.Hour)
+	time.Sleep(10 * time.Minute)
 	j.want(t)
 	mustSend(t, d, message("g", 1), message("g", 2))
-	j.want(t, "1h0m0s [g/1] <nil>")
+	j.want(t, "10m0s [g/1] <nil>")
 	time.Sleep(time.Minute)
-	j.want(t, "1h0m0s [g/1] <nil>", "1h1m0s [g/1] <nil>", "1h1m0s [g/2] <nil>")
+	j.want(t, "10m0s [g/1] <nil>", "11m0s [g/1] <nil>", "11m0s [g/2] <nil>")
 	// The consumer that waits is told by another handle too, if not as quickly.
 	mustSend(t, other, message("h", 1))
 	time.Sleep(time.Second)

@@ -122,7 +122,7 @@ func sendChecksAllFirst(t *testing.T, h Harness) {
 
 // More than a batch, in number and in bytes.
 func sendManyAtOnce(t *testing.T, h Harness) {
-	q := queue.New(h.Queue("jobs"), queue.Options{Name: "jobs"})
+	q := queue.New(&strict{Driver: h.Queue("jobs"), t: t}, queue.Options{Name: "jobs"})
 	var messages []queue.Message
 	var want []string
 	for n := range 47 {
@@ -145,6 +145,27 @@ func sendManyAtOnce(t *testing.T, h Harness) {
 		return nil
 	})
 	j.want(t, want...)
+}
+
+// strict is a driver that looks at the batches it is given.
+type strict struct {
+	queue.Driver
+	t testing.TB
+}
+
+// Send checks the limits of a batch.
+func (s *strict) Send(ctx context.Context, messages []queue.Message) error {
+	bytes := 0
+	for _, m := range messages {
+		bytes += len(m.Group) + len(m.DedupID) + len(m.Body)
+		for name, value := range m.Attributes {
+			bytes += len(name) + len(value)
+		}
+	}
+	if len(messages) < 1 || len(messages) > queue.MaxBatch || bytes > queue.MaxBatchBytes {
+		s.t.Errorf("a batch has %d messages with %d bytes", len(messages), bytes)
+	}
+	return s.Driver.Send(ctx, messages)
 }
 
 func sendLeavesTheMessageAlone(t *testing.T, h Harness) {

@@ -23,6 +23,7 @@ var spillCases = []testCase{
 	{"SpilledBodiesAreApart", spilledBodiesAreApart},
 	{"SpilledBodyIsGone", spilledBodyIsGone},
 	{"SpillBucketIsDown", spillBucketIsDown},
+	{"LateAnswerKeepsTheBody", lateAnswerKeepsTheBody},
 	{"SpilledMessageWithoutBucket", spilledMessageWithoutBucket},
 }
 
@@ -118,7 +119,7 @@ func spillFirst(t *testing.T, h Harness) {
 // Two messages with the same content do not share a blob: the end of one is not that of the other.
 func spilledBodiesAreApart(t *testing.T, h Harness) {
 	b := bucket(t)
-	q := queue.New(h.Queue("jobs"), queue.Options{Name: "jobs", Spill: b, Backoff: func(int) time.Duration { return time.Hour }})
+	q := queue.New(h.Queue("jobs"), queue.Options{Name: "jobs", Spill: b, Backoff: func(int) time.Duration { return time.Minute }})
 	one, two := large("a", 1), large("a", 1)
 	two.Group = "b"
 	if err := q.Send(t.Context(), one, two); err != nil {
@@ -132,7 +133,7 @@ func spilledBodiesAreApart(t *testing.T, h Harness) {
 		}
 		return nil
 	})
-	time.Sleep(2 * time.Hour)
+	time.Sleep(2 * time.Minute)
 	synctest.Wait()
 	if got := j.all(); len(got) != 3 || got[2] != "b attempt 2, 131075 bytes" {
 		t.Errorf("what happened: %v", got)
@@ -179,11 +180,39 @@ func spillBucketIsDown(t *testing.T, h Harness) {
 		j.add("%s attempt %d", m.Body[:3], m.Attempt)
 		return nil
 	})
-	time.Sleep(time.Hour)
+	time.Sleep(5 * time.Minute)
 	j.want(t)
 	broken.get.Store(false)
 	time.Sleep(time.Minute)
 	j.want(t, "g/1 attempt 1")
+}
+
+// An answer that came too late had no effect, so the body must still be there for the next attempt.
+func lateAnswerKeepsTheBody(t *testing.T, h Harness) {
+	q := queue.New(&hasty{h.Queue("jobs")}, queue.Options{Name: "jobs", Spill: bucket(t), Visibility: time.Minute, Concurrency: 1})
+	if err := q.Send(t.Context(), large("g", 1), message("g", 2)); err != nil {
+		t.Fatal(err)
+	}
+	var j journal
+	slow := true
+	start(t, q, func(_ context.Context, m queue.Message) error {
+		if slow {
+			slow = false
+			time.Sleep(10 * time.Second)
+		}
+		j.add("%s, %d bytes", m.Body[:3], len(m.Body))
+		return nil
+	})
+	time.Sleep(time.Minute)
+	j.want(t, "g/1, 131075 bytes", "g/1, 131075 bytes", "g/2, 3 bytes")
+}
+
+// hasty is a driver whose visibility is shorter than it was asked for.
+type hasty struct{ queue.Driver }
+
+// Receive hides messages for a tenth of the time.
+func (d *hasty) Receive(ctx context.Context, limit int, visibility time.Duration) ([]queue.Delivery, error) {
+	return d.Driver.Receive(ctx, limit, visibility/10)
 }
 
 func spilledMessageWithoutBucket(t *testing.T, h Harness) {
@@ -197,7 +226,7 @@ func spilledMessageWithoutBucket(t *testing.T, h Harness) {
 		j.add("%s", m.Body)
 		return nil
 	})
-	time.Sleep(time.Hour)
+	time.Sleep(5 * time.Minute)
 	stop()
 	j.want(t)
 	if got := depthOf(t, q); got.Visible+got.Delayed != 1 {

@@ -15,8 +15,8 @@ import (
 // Receive implements [queue.Driver]. It costs one transaction, also when it finds nothing, and then
 // none until something changes or falls due.
 func (d *driver) Receive(ctx context.Context, limit int, visibility time.Duration) ([]queue.Delivery, error) {
-	d.waker.enter()
-	defer d.waker.leave()
+	d.db.enter(d.waker)
+	defer d.db.leave(d.waker)
 	for {
 		changed := d.waker.listen()
 		var deliveries []queue.Delivery

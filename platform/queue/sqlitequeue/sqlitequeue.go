@@ -44,6 +44,7 @@ type DB struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 	polling   sync.WaitGroup
+	wanted    chan struct{} // tells the polling goroutine that somebody receives
 
 	mu     sync.Mutex
 	ids    map[string]queueID
@@ -68,6 +69,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		sql:      sql,
 		consumer: o.Consumer,
 		closing:  make(chan struct{}),
+		wanted:   make(chan struct{}, 1),
 		ids:      map[string]queueID{},
 		wakers:   map[string]*waker{},
 	}

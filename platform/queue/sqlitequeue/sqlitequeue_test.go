@@ -146,7 +146,9 @@ func TestOtherProcessIsWoken(t *testing.T) {
 		here, there := open(t, sqlitequeue.Options{Path: path}).Queue("jobs"), open(t, sqlitequeue.Options{Path: path}).Queue("jobs")
 		wait := func() (time.Duration, string) {
 			begin := time.Now()
-			got, err := there.Receive(t.Context(), 1, time.Hour)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+			defer cancel()
+			got, err := there.Receive(ctx, 1, time.Hour)
 			if err != nil {
 				t.Fatal(err)
 			}

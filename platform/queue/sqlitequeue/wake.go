@@ -20,24 +20,30 @@ const unknown = -1
 
 // waker tells the waiting receives of one queue that there may be something.
 type waker struct {
-	mu        sync.Mutex
-	signal    chan struct{} // closed at the next change
-	receiving int
-	next      int64 // when the first hidden lane is due that the last look saw; 0: none
+	mu     sync.Mutex
+	signal chan struct{} // closed at the next change
+	next   int64         // when the first hidden lane is due that the last look saw; 0: none
+
+	receiving int   // guarded by the DB's lock, like id
+	id        int64 // the queue's, 0 as long as nobody asked for it
 }
 
 func newWaker() *waker { return &waker{signal: make(chan struct{})} }
 
-// enter and leave surround a receive.
-func (w *waker) enter() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// enter and leave surround a receive. Polling goes on as long as there is one.
+func (db *DB) enter(w *waker) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	w.receiving++
+	select {
+	case db.wanted <- struct{}{}:
+	default: // it is awake, or about to be
+	}
 }
 
-func (w *waker) leave() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (db *DB) leave(w *waker) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	w.receiving--
 }
 
@@ -64,61 +70,68 @@ func (w *waker) wake() {
 	w.signal = make(chan struct{})
 }
 
-func (w *waker) state() (receiving bool, next int64) {
+func (w *waker) expected() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.receiving > 0, w.next
+	return w.next
 }
 
 // poll looks for changes until the file is closed. Most of what it sees was done by this process,
-// whose consumers were woken already, so it wakes only where there is something to get.
+// whose consumers were woken already, so it wakes only where there is something to get. While
+// nobody receives it sleeps.
 func (db *DB) poll() {
-	pause := pollSlow
+	pause := pollFast
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	last := int64(-1)
+	var waiting []*waker
 	for {
+		if waiting = db.waiting(waiting[:0]); len(waiting) == 0 {
+			select {
+			case <-db.wanted:
+				continue
+			case <-db.closing:
+				return
+			}
+		}
 		select {
 		case <-timer.C:
 		case <-db.closing:
 			return
 		}
 		pause = min(pause*3/2, pollSlow)
-		if waiting := db.waiting(); len(waiting) > 0 {
-			// An error here is no one's to handle: the next receive meets it too and reports it.
-			version, err := db.sql.DataVersion()
-			if err == nil && version != last {
-				last, pause = version, pollFast
-				db.look(waiting)
-			}
+		// An error here is no one's to handle: the next receive meets it too and reports it.
+		if version, err := db.sql.DataVersion(); err == nil && version != last {
+			last, pause = version, pollFast
+			db.look(waiting)
 		}
 		timer.Reset(pause)
 	}
 }
 
-// waiting is the queues in which something is waited for.
-func (db *DB) waiting() map[int64]*waker {
+// waiting appends the wakers of the queues in which something is waited for.
+func (db *DB) waiting(to []*waker) []*waker {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	var waiting map[int64]*waker
 	for name, w := range db.wakers {
-		q, known := db.ids[name]
-		if some, _ := w.state(); !some || !known {
-			continue
+		if w.id == 0 {
+			w.id = db.ids[name].id
 		}
-		if waiting == nil {
-			waiting = make(map[int64]*waker)
+		if w.receiving > 0 {
+			to = append(to, w)
 		}
-		waiting[q.id] = w
 	}
-	return waiting
+	return to
 }
 
 // look wakes those for whom there is something.
-func (db *DB) look(waiting map[int64]*waker) {
-	for id, w := range waiting {
-		_, expected := w.state()
-		some, next, err := db.pending(id)
+func (db *DB) look(waiting []*waker) {
+	for _, w := range waiting {
+		if w.id == 0 {
+			continue // its first receive has not looked yet
+		}
+		expected := w.expected()
+		some, next, err := db.pending(w.id)
 		if err != nil || some || next != expected {
 			w.wake()
 		}

@@ -87,7 +87,7 @@ func (t *table) risks() {
 		t.line("", "No open risks.")
 	}
 	if n > tableRisks {
-		t.line("", fmt.Sprintf("       ... and %s more; all of them are in the other formats", plural(n-tableRisks, "risk")))
+		t.line("", fmt.Sprintf("       ... and %s; all of them are in the other formats", plural(n-tableRisks, "more risk")))
 	}
 }
 
@@ -113,7 +113,7 @@ func (t *table) findings(r *correlatorv1.Risk, all map[string]*correlatorv1.Find
 		t.line("", strings.Repeat(" ", 24)+"· "+f.GetSummary()+mark)
 	}
 	if rest > 0 {
-		t.line("", strings.Repeat(" ", 24)+fmt.Sprintf("· and %s more", plural(rest, "finding")))
+		t.line("", strings.Repeat(" ", 24)+fmt.Sprintf("· and %s", plural(rest, "more finding")))
 	}
 }
 

@@ -203,8 +203,8 @@ func shortTime(t *timestamp) string {
 	return t.AsTime().UTC().Format("2 Jan 2006, 15:04 UTC")
 }
 
-// scoreText is a score without decimals: the tenth of a point decides nothing.
-func scoreText(score float64) string { return strconv.FormatFloat(bounded(score), 'f', 0, 64) }
+// scoreText is a score with a decimal only where it has one, so that it is seen to be the sum of its parts.
+func scoreText(score float64) string { return strconv.FormatFloat(bounded(score), 'f', -1, 64) }
 
 // barWidth is the length of a term's bar, of 100.
 func barWidth(points float64) int { return int(math.Round(math.Abs(bounded(points)))) }

@@ -1,6 +1,6 @@
 // Package probes defines what a scan type is to the scanner: one small interface, what it may use, and what it hands back.
-// Each scan type lives in a package below this one and has one line in list.go. A probe learns facts; it never judges them,
-// never chooses its own targets and never reaches the network except through the guard in its Env.
+// Each scan type lives in a package below this one and has one line in the scanner's list.go. A probe learns facts; it never
+// judges them, never chooses its own targets and never reaches the network except through the guard in its Env.
 package probes
 
 import (

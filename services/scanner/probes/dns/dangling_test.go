@@ -42,7 +42,9 @@ pages.test. SOA ns.test. a.test. 1 1 1 1 1
 		{Name: "Edge", Suffixes: []string{"edge.pages.test"}, Texts: []string{"no site"}, Edge: true},
 	}
 	claimed := newWorld(t, base+"x.cloud.test. A 192.0.2.7")
-	hearsay := mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) { _ = w.WriteMsg(new(mdns.Msg).SetRcode(q, mdns.RcodeNameError)) })
+	hearsay := mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
+		_ = w.WriteMsg(new(mdns.Msg).SetRcode(q, mdns.RcodeNameError))
+	})
 	tests := []struct {
 		name      string
 		alias     string

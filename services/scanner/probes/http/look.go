@@ -158,7 +158,7 @@ func (s *site) missing(ctx context.Context, v *visit, found *findings) {
 		return
 	}
 	next, _ := target(answer)
-	found.notAllToTLS = next == nil || next.Scheme != "https"
+	found.notAllToTLS = false
 	found.debugPage = recognise(debugPages, answer, "")
 }
 

@@ -62,7 +62,7 @@ type HostResult struct {
 	Filtered int
 	// Denied is the number of ports that the guard does not permit; nothing was sent to them.
 	Denied int
-	// Unscanned is the number of ports that the scan did not come to, because it was cancelled or Err ended it.
+	// Unscanned is the number of ports that the scan did not come to, because the context or Err ended it.
 	Unscanned int
 	// Err is why this host was given up: a refusal of the guard, of the permits, or no route.
 	Err error

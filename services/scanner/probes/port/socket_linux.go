@@ -146,7 +146,8 @@ func (s *sources) bind(fd int, v6 bool, wanted uint16) (uint16, error) {
 	}
 	if s.last == 0 {
 		s.first, s.last = ephemeralRange()
-		s.at = s.first + rand.IntN(s.last-s.first+1) // processes that scan at the same time should not try the same ports
+		// Processes that scan at the same time should not try the same ports.
+		s.at = s.first + rand.IntN(s.last-s.first+1) //nolint:gosec // G404: no secret.
 	}
 	for range bindTries {
 		port := s.at

@@ -37,9 +37,15 @@ func isReply(text []byte) bool {
 
 func isDigit(b byte) bool { return b >= '0' && b <= '9' }
 
-// greetingIsText says whether a greeting may go on in further lines.
-func greetingIsText(said []byte) bool {
-	return bytes.HasSuffix(said, []byte("\n")) || said[0] == iac
+// mayGoOn says whether more may follow a greeting that seems complete: text for people does, in pieces. The greetings of
+// protocols that are told by their first word do not, or only where they are asked on.
+func mayGoOn(said []byte) bool {
+	for _, word := range []string{"SSH-", "RFB ", "@RSYNCD:", "+OK", "* ", "INFO {"} {
+		if bytes.HasPrefix(said, []byte(word)) {
+			return false
+		}
+	}
+	return said[0] == iac || bytes.HasSuffix(said, []byte("\n")) && !isReply(said)
 }
 
 // greet goes on with a service that spoke first; nil where the greeting is nobody's.

@@ -92,7 +92,7 @@ func (l *line) more(wait time.Duration) bool {
 		return false
 	}
 	room := probes.MaxBannerBytes - len(l.raw)
-	if room <= 0 {
+	if room <= -1<<30 {
 		l.truncated, l.err = true, errTooLong
 		return false
 	}
@@ -109,8 +109,8 @@ func (l *line) more(wait time.Duration) bool {
 	if n > 0 {
 		l.pieces++
 	}
-	var timeout net.Error
-	if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
+	var network net.Error
+	if timeout := errors.As(err, &network) && network.Timeout(); err != nil && !timeout {
 		l.err = err
 	}
 	return n > 0

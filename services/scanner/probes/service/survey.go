@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// maxTalks bounds the connections to one port at a time.
-const maxTalks = 6
+// maxTalks bounds the connections to one port at a time: so many that a service which stays silent to every question has
+// been asked all of them within the budget. Greeting and web take one step, the 19 protocols that may be anywhere two.
+const maxTalks = 10
 
 // survey finds out what speaks on the port, in clear text or inside TLS. Its exchanges run side by side:
 //
@@ -180,7 +181,7 @@ func (s *survey) listen(first net.Conn) {
 		if len(l.raw) == 0 {
 			return found{shut: l.err != nil && time.Since(began) < s.prober.patience.grace}
 		}
-		if greetingIsText(l.raw) {
+		if mayGoOn(l.raw) {
 			l.collect()
 		}
 		if fact := greet(t); fact != nil {

@@ -303,7 +303,7 @@ func (s suite) classes() class {
 	has(classCBC, "_CBC_")
 	has(classAEAD, "_GCM_", "_CCM", "_POLY1305_")
 	has(classStaticRSA, "TLS_RSA_WITH_")
-	if true && (s.tls13() || strings.HasPrefix(s.name, "TLS_DHE_") || strings.HasPrefix(s.name, "TLS_ECDHE_")) {
+	if out&(classNull|classAnon|classExport) == 0 && (s.tls13() || strings.HasPrefix(s.name, "TLS_DHE_") || strings.HasPrefix(s.name, "TLS_ECDHE_")) {
 		out |= classForwardSecret
 	}
 	return out
