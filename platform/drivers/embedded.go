@@ -100,14 +100,17 @@ type embedded struct {
 	closed error
 }
 
+// Table is one of the tables of the file tables.db.
 func (e *embedded) Table(_ context.Context, name string) (table.Driver, error) {
 	return e.tables.Table(name), nil
 }
 
+// Queue is one of the queues of the file queues.db.
 func (e *embedded) Queue(_ context.Context, name string, _ bool) (queue.Driver, error) {
 	return e.queues.Queue(name), nil
 }
 
+// Bucket is a directory below blobs.
 func (e *embedded) Bucket(ctx context.Context, name string) (blob.Bucket, error) {
 	dir := filepath.Join(e.dir, "blobs", name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -116,6 +119,7 @@ func (e *embedded) Bucket(ctx context.Context, name string) (blob.Bucket, error)
 	return fileblob.Open(ctx, fileblob.Options{Dir: dir})
 }
 
+// KeysDir is where the services' signing keys lie.
 func (e *embedded) KeysDir() string { return filepath.Join(e.dir, "keys") }
 
 // Workflow runs the machines in this process over the table "workflow"; a process without machines starts and completes
@@ -135,6 +139,7 @@ func (e *embedded) Workflow(_ context.Context, r app.WorkflowRequest) (workflow.
 	return runner, runner.Run, nil
 }
 
+// Close closes the stores and releases the directory.
 func (e *embedded) Close() error {
 	e.once.Do(func() {
 		var errs []error

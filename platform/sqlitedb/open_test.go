@@ -229,3 +229,21 @@ func TestCheckFindsDamage(t *testing.T) {
 	db = open(t, o)
 	wantClear(t, db.Check(context.Background()), fault.DataLoss, o.Path, "backup")
 }
+
+func TestFilesAreForTheOwnerOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "folder")
+	db := open(t, options(filepath.Join(dir, "a ?#%41 ü.db")))
+	if err := db.Write(context.Background(), func(c *sqlitedb.Conn) error { return insert(c, "a") }); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Fatalf("found %v, %v, want file, log and index", entries, err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || info.Mode().Perm() != 0o600 || !strings.HasPrefix(e.Name(), "a ?#%41 ü.db") {
+			t.Errorf("%s has mode %v, %v", e.Name(), info.Mode(), err)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -378,23 +377,5 @@ func TestMistakesOfTheDriverAreInternal(t *testing.T) {
 	}
 	if err := db.Write(context.Background(), func(c *sqlitedb.Conn) error { return insert(c, "a") }); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestFilesAreForTheOwnerOnly(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new", "folder")
-	db := open(t, options(filepath.Join(dir, "a ?#%41 ü.db")))
-	if err := db.Write(context.Background(), func(c *sqlitedb.Conn) error { return insert(c, "a") }); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 3 {
-		t.Fatalf("found %v, %v, want file, log and index", entries, err)
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || info.Mode().Perm() != 0o600 || !strings.HasPrefix(e.Name(), "a ?#%41 ü.db") {
-			t.Errorf("%s has mode %v, %v", e.Name(), info.Mode(), err)
-		}
 	}
 }

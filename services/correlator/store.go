@@ -223,7 +223,7 @@ func (s *Service) store(ctx context.Context, tenant, assetID string, k known, ou
 }
 
 func markWrite(tenant, assetID string, m mark, revision int64) table.Write {
-	value, _ := json.Marshal(m) //nolint:errcheck,errchkjson // three plain fields
+	value, _ := json.Marshal(m) // three plain fields: it cannot fail
 	return table.Write{Item: table.Item{Key: table.Key{Partition: partition(tenant, assetID), Sort: sortEval}, Value: value}, If: table.Condition(revision)}
 }
 

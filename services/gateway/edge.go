@@ -143,7 +143,7 @@ func (e *edge) grpcServer() *grpc.Server {
 	server := grpc.NewServer(wire.GRPCServerOptions(e.options, e.authenticateStream)...)
 	for _, desc := range e.descs {
 		if desc.ServiceName == schedulerv1.SchedulerService_ServiceDesc.ServiceName {
-			desc = e.withWatch(desc)
+			desc = e.withWatch(desc) //nolint:contextcheck // a stream's context is the caller's, not the server's
 		}
 		server.RegisterService(desc, nil)
 	}

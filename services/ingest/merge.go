@@ -102,7 +102,7 @@ func mergeObservation(a, b *modelv1.Observation) *modelv1.Observation {
 func content(o *modelv1.Observation) string {
 	o = proto.CloneOf(o)
 	o.FirstSeen, o.LastSeen = nil, nil
-	raw, _ := proto.MarshalOptions{Deterministic: true}.Marshal(o) //nolint:errcheck // only invalid UTF-8 fails, and an empty text orders too
+	raw, _ := proto.MarshalOptions{Deterministic: true}.Marshal(o) // only invalid UTF-8 fails, and an empty text orders too
 	return string(raw)
 }
 

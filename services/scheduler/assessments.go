@@ -78,7 +78,7 @@ func (s *Service) accepted(ctx context.Context, tenant string, req *schedulerv1.
 }
 
 func requestHash(req *schedulerv1.CreateAssessmentRequest) string {
-	raw, _ := proto.MarshalOptions{Deterministic: true}.Marshal(req) //nolint:errcheck // a valid request encodes
+	raw, _ := proto.MarshalOptions{Deterministic: true}.Marshal(req) // a valid request encodes
 	return jobID("request", string(raw))
 }
 

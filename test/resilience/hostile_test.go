@@ -30,7 +30,7 @@ const (
 	// attempts: the machine may be busy during one measurement; the best of each kind is compared.
 	attempts = 3
 	// Addresses of the lab, by their last byte: the service that says nothing, and the hostile ones.
-	silentHost, firstHostile, lastHostile = 69, 100, 107
+	silentHost, firstHostile, lastHostile = 67, 100, 107
 	hostilePorts                          = "2222,2323,2525,8080-8083,8443,9999"
 )
 

@@ -231,19 +231,34 @@ func concurrentPuts(t *testing.T, h Harness) {
 }
 
 func putWhileDeleted(t *testing.T, h Harness) {
-	const key, rounds = "acme/raw/a", 200
-	var group sync.WaitGroup
-	group.Go(func() {
-		for range rounds {
+	const key = "acme/raw/a"
+	var deleting sync.WaitGroup
+	stop := make(chan struct{})
+	deleting.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
 			if err := h.Bucket.Delete(t.Context(), key); err != nil {
 				t.Errorf("Delete beside Put: %v", err)
 			}
 		}
 	})
-	for range rounds {
-		mustPut(t, h.Bucket, key, []byte("again"))
+	var putting sync.WaitGroup
+	for range 3 {
+		putting.Go(func() {
+			for range 200 {
+				if err := h.Bucket.Put(t.Context(), key, []byte("again")); err != nil {
+					t.Errorf("Put beside Delete: %v", err)
+				}
+			}
+		})
 	}
-	group.Wait()
+	putting.Wait()
+	close(stop)
+	deleting.Wait()
 }
 
 func damageIsNoticed(t *testing.T, h Harness) {

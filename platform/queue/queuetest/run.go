@@ -20,6 +20,8 @@ var runCases = []testCase{
 	{"RunConcurrency", runConcurrency},
 	{"RunExtendsVisibility", runExtendsVisibility},
 	{"RunEndsHandlerThatCannotBeHeld", runEndsHandlerThatCannotBeHeld},
+	{"RunEndsHandlerWhoseReceiptExpired", runEndsHandlerWhoseReceiptExpired},
+	{"RunEndsHandlerAtTheLimit", runEndsHandlerAtTheLimit},
 	{"RunDrains", runDrains},
 	{"RunDrainTimeout", runDrainTimeout},
 	{"RunSurvivesDriverErrors", runSurvivesDriverErrors},
@@ -134,6 +136,51 @@ func runEndsHandlerThatCannotBeHeld(t *testing.T, h Harness) {
 	got := mustReceive(t, h.Queue("jobs"), "g/1")
 	if got.Message.Attempt != 1 || got.Lost != 1 {
 		t.Errorf("attempt %d, lost %d; want 1 and 1", got.Message.Attempt, got.Lost)
+	}
+}
+
+// The driver knows best whether a receipt is still valid.
+func runEndsHandlerWhoseReceiptExpired(t *testing.T, h Harness) {
+	q := queue.New(&hasty{h.Queue("jobs")}, queue.Options{Name: "jobs", Visibility: time.Minute, Concurrency: 1})
+	var j journal
+	begin := time.Now()
+	start(t, q, func(ctx context.Context, m queue.Message) error {
+		if len(j.all()) > 0 {
+			return nil
+		}
+		<-ctx.Done()
+		j.add("%s ended after %s: %v", m.Body, time.Since(begin), context.Cause(ctx))
+		return ctx.Err()
+	})
+	if err := q.Send(t.Context(), message("g", 1)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Minute)
+	j.want(t, "g/1 ended after 30s: the receipt of the message expired")
+	if d := depthOf(t, q); d != (queue.Depth{}) {
+		t.Errorf("depth %+v after the second delivery", d)
+	}
+}
+
+// No delivery lasts longer than a queue service allows.
+func runEndsHandlerAtTheLimit(t *testing.T, h Harness) {
+	q := queue.New(h.Queue("jobs"), queue.Options{Name: "jobs", Visibility: time.Hour, Concurrency: 1})
+	if err := q.Send(t.Context(), message("g", 1)); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	var took []time.Duration
+	start(t, q, func(ctx context.Context, _ queue.Message) error {
+		if len(took) == 0 {
+			<-ctx.Done()
+		}
+		took = append(took, time.Since(begin))
+		return ctx.Err()
+	})
+	time.Sleep(queue.MaxVisibility + time.Hour)
+	synctest.Wait()
+	if len(took) != 2 || took[0] > queue.MaxVisibility || took[0] < queue.MaxVisibility-time.Hour {
+		t.Errorf("the handlers ended after %v, want the first at %s and a second", took, queue.MaxVisibility)
 	}
 }
 

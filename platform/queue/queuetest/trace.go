@@ -206,7 +206,7 @@ func traceThatAMessageBrings(t *testing.T, h Harness) {
 	invalid := message("g", 2)
 	invalid.Attributes = map[string]string{"traceparent": "00-zz", "tracestate": "c=d"}
 	ctx, root := spans.provider.Tracer("test").Start(t.Context(), "worker")
-	if err := q.Send(ctx, m, invalid); err != nil {
+	if err := q.Send(ctx, message("g", 0), m, invalid); err != nil {
 		t.Fatal(err)
 	}
 	root.End()
@@ -217,7 +217,7 @@ func traceThatAMessageBrings(t *testing.T, h Harness) {
 		j.add("%s brought %t sender's %t state %q %v", m.Body, sc.TraceID().String() == "0af7651916cd43dd8448eb211c80319c", own, sc.TraceState().String(), m.Attributes)
 		return nil
 	})
-	j.want(t, `g/1 brought true sender's false state "a=b" map[]`, `g/2 brought false sender's true state "" map[]`)
+	j.want(t, `g/0 brought false sender's true state "" map[]`, `g/1 brought true sender's false state "a=b" map[]`, `g/2 brought false sender's true state "" map[]`)
 	stop()
 	for _, s := range spans.named("send jobs") {
 		if s.SpanContext().TraceID() != root.SpanContext().TraceID() && s.Parent().SpanID().String() != "b7ad6b7169203331" {

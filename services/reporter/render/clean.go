@@ -1,8 +1,11 @@
 package render
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -48,6 +51,9 @@ func steers(r rune) bool {
 		r == '\u2800' || unicode.Is(unicode.Noncharacter_Code_Point, r)
 }
 
+// clean is a text on one line without anything that steers, whole.
+func clean(text string) string { return strings.TrimSpace(singleLine(text)) }
+
 // clip cleans a text and cuts it to a number of characters.
 func clip(text string, limit int) string {
 	if len(text) > limit*utf8.UTFMax*4 {
@@ -63,3 +69,23 @@ func clip(text string, limit int) string {
 func short(text string) string { return clip(text, viewShortText) }
 
 func long(text string) string { return clip(text, viewText) }
+
+// inert writes as \u escapes what JSON permits inside strings but a terminal would obey, an editor would hide or a page would
+// run: control, format and bidirectional characters, and the three characters of HTML. It changes the form and not the value.
+func inert(raw []byte) []byte {
+	var out bytes.Buffer
+	out.Grow(len(raw))
+	for _, r := range string(raw) {
+		switch {
+		case r == '\n': // only between values: inside a string JSON has it escaped already
+			out.WriteByte('\n')
+		case r == '<' || r == '>' || r == '&' || breaksLine(r) || steers(r):
+			for _, unit := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&out, `\u%04x`, unit)
+			}
+		default:
+			out.WriteRune(r)
+		}
+	}
+	return out.Bytes()
+}

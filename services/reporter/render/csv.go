@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -62,19 +63,28 @@ func ranksOf(doc *reporterv1.ReportDocument) map[string]ranked {
 	return out
 }
 
-// formulaStarts begin a formula in spreadsheets, in their usual and full-width forms (CVE-2021-41270, OWASP CSV injection).
-const formulaStarts = "=+-@\t\r\n＝＋－＠|%"
+// formulaStarts begin a formula in spreadsheets, in their usual and full-width forms (OWASP "CSV Injection"; CVE-2021-41270),
+// or a command of the older ones (| and %: dynamic data exchange).
+const formulaStarts = "=+-@|%＝＋－＠﹦﹢﹣﹫−"
 
-// cell makes a text one line that no spreadsheet takes for a formula, also behind characters that it may drop.
+// cell makes a text one line that no spreadsheet takes for a formula, also behind characters that it may drop, and also where
+// it takes semicolons for the ends of cells, as it does in most of Europe.
 func cell(text string) string {
-	text = singleLine(text)
-	visible := strings.TrimLeftFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '"' || r == '\''
-	})
-	if visible != "" && strings.ContainsRune(formulaStarts, []rune(visible)[0]) {
-		return "'" + text
+	parts := strings.Split(singleLine(text), ";")
+	for i, p := range parts {
+		if startsFormula(p) {
+			parts[i] = "'" + p
+		}
 	}
-	return text
+	return strings.Join(parts, ";")
+}
+
+func startsFormula(text string) bool {
+	text = strings.TrimLeftFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsMark(r) || r == '"' || r == '\'' || r == unicode.ReplacementChar
+	})
+	first, _ := utf8.DecodeRuneInString(text)
+	return text != "" && strings.ContainsRune(formulaStarts, first)
 }
 
 func timeText(t *timestamppb.Timestamp) string {

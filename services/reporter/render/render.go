@@ -31,7 +31,7 @@ func Render(doc *reporterv1.ReportDocument, f reporterv1.Format) (raw []byte, co
 	return nil, "", fault.WithField(fault.New(fault.Invalid, "format %s is not known", f), "format", "use JSON, CSV, SARIF or HTML")
 }
 
-// JSON is the document in protobuf's JSON form, indented. protojson varies its spacing on purpose, so it is indented anew to
+// JSON is the document in protobuf's JSON form, indented, and harmless where it is printed or embedded. protojson varies its spacing on purpose, so it is indented anew to
 // be the same every time.
 func JSON(doc *reporterv1.ReportDocument) ([]byte, error) {
 	raw, err := protojson.Marshal(doc)
@@ -43,5 +43,5 @@ func JSON(doc *reporterv1.ReportDocument) ([]byte, error) {
 		return nil, fault.Wrap(fault.Internal, err, "indent report")
 	}
 	out.WriteByte('\n')
-	return out.Bytes(), nil
+	return inert(out.Bytes()), nil
 }

@@ -2,9 +2,11 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strings"
 
 	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
@@ -32,6 +34,12 @@ type (
 		ExecutionSuccessful bool   `json:"executionSuccessful"`
 		StartTimeUTC        string `json:"startTimeUtc,omitempty"`
 		EndTimeUTC          string `json:"endTimeUtc,omitempty"`
+		// Notifications say what was not covered.
+		Notifications []sarifNotification `json:"toolExecutionNotifications,omitempty"`
+	}
+	sarifNotification struct {
+		Level   string    `json:"level"`
+		Message sarifText `json:"message"`
 	}
 	sarifTool struct {
 		Driver sarifDriver `json:"driver"`
@@ -94,10 +102,11 @@ var securitySeverity = map[modelv1.Severity]string{
 func SARIF(doc *reporterv1.ReportDocument) ([]byte, error) {
 	run := sarifRun{
 		Tool:              sarifTool{sarifDriver{Name: "RiskProfiler", InformationURI: "https://riskprofiler.example", Rules: []sarifRule{}}},
-		AutomationDetails: sarifID{doc.GetAssessment().GetName()},
+		AutomationDetails: sarifID{clean(doc.GetAssessment().GetName())},
 		Invocations: []sarifInvocation{{
 			ExecutionSuccessful: doc.GetReport().GetComplete(),
 			StartTimeUTC:        timeText(doc.GetAssessment().GetStartTime()), EndTimeUTC: timeText(doc.GetAssessment().GetEndTime()),
+			Notifications: sarifGaps(doc),
 		}},
 		Results: []sarifResult{},
 	}
@@ -119,41 +128,72 @@ func SARIF(doc *reporterv1.ReportDocument) ([]byte, error) {
 	if err := e.Encode(log); err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "encode SARIF")
 	}
-	return out.Bytes(), nil
+	return inert(out.Bytes()), nil
+}
+
+// sarifGaps are the scan jobs that did not cover all of their target.
+func sarifGaps(doc *reporterv1.ReportDocument) []sarifNotification {
+	var out []sarifNotification
+	for _, c := range doc.GetCoverage() {
+		if c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE {
+			out = append(out, sarifNotification{"warning", sarifText{scanTypeName(c.GetScanType()) + " of " + clean(targetText(c.GetTarget())) + ": " + outcomeName(c.GetOutcome()) + ": " + clean(c.GetReason())}})
+		}
+	}
+	return out
 }
 
 func sarifRuleOf(f *correlatorv1.Finding) sarifRule {
 	r := sarifRule{
-		ID: f.GetCheck(), ShortDescription: sarifText{f.GetTitle()}, Help: sarifText{f.GetRemediation()},
-		Properties: map[string]any{"security-severity": securitySeverity[f.GetSeverity()], "tags": append([]string{"security"}, f.GetCwe()...)},
+		ID: clean(f.GetCheck()), ShortDescription: sarifText{clean(f.GetTitle())}, Help: sarifText{clean(f.GetRemediation())},
+		Properties: map[string]any{"security-severity": cmp.Or(securitySeverity[f.GetSeverity()], "0.0"), "tags": sarifTags(f)},
 	}
-	if len(f.GetReferences()) > 0 {
-		r.HelpURI = f.GetReferences()[0]
+	for _, ref := range f.GetReferences() {
+		if isReference(ref) { // helpUri has to be a URI (section 3.49.12)
+			r.HelpURI = ref
+			break
+		}
 	}
 	return r
 }
 
+// sarifTags are unique, as the schema demands, and name weaknesses as code scanning tools look for them.
+func sarifTags(f *correlatorv1.Finding) []string {
+	tags := []string{"security"}
+	for _, id := range f.GetCwe() {
+		tag := clean(id)
+		if cweID.MatchString(id) {
+			tag = "external/cwe/" + strings.ToLower(id)
+		}
+		if !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
+		}
+	}
+	return tags
+}
+
 func sarifResultOf(doc *reporterv1.ReportDocument, f *correlatorv1.Finding, rule int) sarifResult {
 	r := sarifResult{
-		RuleID: f.GetCheck(), RuleIndex: rule, Level: sarifLevel(f.GetSeverity()), Message: sarifText{singleLine(f.GetSummary())},
-		PartialFingerprints: map[string]string{"riskprofiler/v1": f.GetName()},
+		RuleID: clean(f.GetCheck()), RuleIndex: rule, Level: sarifLevel(f.GetSeverity()), Message: sarifText{cmp.Or(clean(f.GetSummary()), clean(f.GetTitle()), "finding")},
+		PartialFingerprints: map[string]string{"riskprofiler/v1": clean(f.GetName())},
 		BaselineState:       baseline(doc.GetReport().GetChanges(), f),
 		Properties: map[string]any{
-			"asset": f.GetAssetValue(), "location": f.GetLocation(), "confidence": confidence(f), "notRetested": f.GetNotRetested(), "traceId": f.GetTraceId(),
+			"asset": clean(f.GetAssetValue()), "location": clean(f.GetLocation()), "confidence": confidence(f), "notRetested": f.GetNotRetested(), "traceId": clean(f.GetTraceId()),
 		},
 	}
-	name := f.GetLocation()
-	if name == "" {
-		name = f.GetAssetValue()
-	}
 	r.Locations = []sarifLocation{{
-		Physical: sarifPhysical{sarifArtifact{url.PathEscape(singleLine(f.GetAssetValue()))}},
-		Logical:  []sarifLogical{{Name: f.GetAssetValue(), FullyQualifiedName: name, Kind: "resource"}},
+		Physical: sarifPhysical{sarifArtifact{relativeURI(f.GetAssetValue())}},
+		Logical:  []sarifLogical{{Name: clean(f.GetAssetValue()), FullyQualifiedName: clean(cmp.Or(f.GetLocation(), f.GetAssetValue())), Kind: "resource"}},
 	}}
 	if f.GetState() != correlatorv1.Finding_STATE_OPEN {
-		r.Suppressions = []sarifSuppression{{Kind: "external", Justification: f.GetTriage().GetReason()}}
+		r.Suppressions = []sarifSuppression{{Kind: "external", Justification: clean(f.GetTriage().GetReason())}}
 	}
 	return r
+}
+
+// relativeURI is an asset as one segment of a relative reference (RFC 3986 section 4.2): tools that show code want a path, and
+// a colon would make what stands before it a scheme.
+func relativeURI(asset string) string {
+	return strings.ReplaceAll(url.PathEscape(clean(asset)), ":", "%3A")
 }
 
 func sarifLevel(s modelv1.Severity) string {

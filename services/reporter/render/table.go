@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/width"
 
 	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
@@ -24,6 +28,10 @@ const (
 	tableRisks    = 40
 	tableFindings = 4
 	tableGaps     = 12
+	// minWidth is what the columns need; a narrower terminal wraps.
+	minWidth = 40
+	// textColumn is where the text of a risk begins.
+	textColumn = 24
 )
 
 // colors by severity, as SGR parameters (ECMA-48).
@@ -33,9 +41,10 @@ var colors = map[modelv1.Severity]string{
 
 // Table writes the report for a terminal: the ranked risks, what was not covered, and the counts.
 func Table(w io.Writer, doc *reporterv1.ReportDocument, o TableOptions) error {
-	if o.Width == 0 {
+	if o.Width <= 0 {
 		o.Width = 100
 	}
+	o.Width = max(o.Width, minWidth)
 	t := &table{w: bufio.NewWriter(w), doc: doc, o: o}
 	t.risks()
 	t.gaps()
@@ -51,14 +60,73 @@ type table struct {
 
 // line writes one line of at most the terminal's width. Every text of a target passes here.
 func (t *table) line(style, text string) {
-	text = singleLine(text)
-	if r := []rune(text); len(r) > t.o.Width {
-		text = string(r[:t.o.Width-1]) + "…"
-	}
-	if t.o.Color && style != "" {
+	text = fit(strings.TrimRight(singleLine(text), " "), t.o.Width)
+	if t.o.Color && style != "" && text != "" {
 		text = "\x1b[" + style + "m" + text + "\x1b[0m"
 	}
 	_, _ = t.w.WriteString(text + "\n")
+}
+
+// wrapped writes a text over as many lines as it needs, at most three, all but the first below its beginning.
+func (t *table) wrapped(style, text string) {
+	indent, first := strings.Repeat(" ", textColumn), true
+	room := t.o.Width - textColumn
+	if room < minWidth/2 {
+		t.line(style, indent+text)
+		return
+	}
+	rest := strings.Fields(singleLine(text))
+	for n := 0; len(rest) > 0 && n < 3; n++ {
+		line := rest[0]
+		rest = rest[1:]
+		for len(rest) > 0 && (n == 2 || columns(line)+1+columns(rest[0]) <= room-2) {
+			line += " " + rest[0]
+			rest = rest[1:]
+		}
+		if !first {
+			line = "  " + line
+		}
+		t.line(style, indent+line)
+		first = false
+	}
+}
+
+// fit cuts a clean text to a number of terminal columns.
+func fit(text string, limit int) string {
+	if columns(text) <= limit {
+		return text
+	}
+	used := 0
+	for i, r := range text {
+		if used += columnsOf(r); used > limit-1 {
+			return text[:i] + "…"
+		}
+	}
+	return text
+}
+
+// columns is how many columns of a terminal a clean text takes.
+func columns(text string) int {
+	n := 0
+	for _, r := range text {
+		n += columnsOf(r)
+	}
+	return n
+}
+
+// columnsOf is 2 for wide characters (Unicode UAX #11), 0 for marks that stand on the one before, else 1.
+func columnsOf(r rune) int {
+	switch {
+	case r < utf8.RuneSelf:
+		return 1
+	case unicode.In(r, unicode.Mn, unicode.Me):
+		return 0
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
 }
 
 func (t *table) risks() {
@@ -80,7 +148,7 @@ func (t *table) risks() {
 		t.line(colors[r.GetSeverity()], fmt.Sprintf("%5d  %5.1f  %-8s  %s", n, r.GetScore(), severityName(r.GetSeverity()), r.GetTitle()))
 		t.findings(r, findings)
 		if r.GetDueTime() != nil {
-			t.line("2", strings.Repeat(" ", 24)+"due "+r.GetDueTime().AsTime().UTC().Format("2006-01-02")+": "+r.GetAction())
+			t.wrapped("2", "due "+r.GetDueTime().AsTime().UTC().Format("2006-01-02")+": "+r.GetAction())
 		}
 	}
 	if n == 0 {
@@ -110,10 +178,10 @@ func (t *table) findings(r *correlatorv1.Risk, all map[string]*correlatorv1.Find
 		if f.GetNotRetested() {
 			mark += " (not re-tested)"
 		}
-		t.line("", strings.Repeat(" ", 24)+"· "+f.GetSummary()+mark)
+		t.line("", strings.Repeat(" ", textColumn)+"· "+f.GetSummary()+mark)
 	}
 	if rest > 0 {
-		t.line("", strings.Repeat(" ", 24)+fmt.Sprintf("· and %s", plural(rest, "more finding")))
+		t.line("", strings.Repeat(" ", textColumn)+fmt.Sprintf("· and %s", plural(rest, "more finding")))
 	}
 }
 
@@ -129,11 +197,7 @@ func (t *table) gaps() {
 			t.line("1", "Not covered completely")
 		}
 		if n <= tableGaps {
-			where := c.GetTarget().GetValue()
-			if c.GetTarget().GetPort() != 0 {
-				where += fmt.Sprintf(":%d", c.GetTarget().GetPort())
-			}
-			t.line("33", fmt.Sprintf("  %-8s %s: %s: %s", scanTypeName(c.GetScanType()), where, outcomeName(c.GetOutcome()), c.GetReason()))
+			t.line("33", fmt.Sprintf("  %-8s %s: %s: %s", scanTypeName(c.GetScanType()), targetText(c.GetTarget()), outcomeName(c.GetOutcome()), c.GetReason()))
 		}
 	}
 	if n > tableGaps {

@@ -175,6 +175,10 @@ var (
 func TestCompressedBodies(t *testing.T) {
 	page := []byte("<html><title>packed</title>" + strings.Repeat("<p>some text that repeats itself</p>", 100))
 	zeros := make([]byte, 16<<20)
+	long := make([]byte, 3<<20)
+	for i := range long {
+		long[i] = byte(i>>3) ^ byte(i>>11)*31 // repeats itself, but not without end
+	}
 	bomb := pack(t, gzipped, zeros)
 	if ratio := len(zeros) / len(bomb); ratio < 1000 {
 		t.Fatalf("the bomb unfolds %d:1, want 1,000:1", ratio)
@@ -197,6 +201,7 @@ func TestCompressedBodies(t *testing.T) {
 		{"bomb", "gzip", bomb, "", -1, true, true},
 		{"zlib bomb", "deflate", pack(t, zlibbed, zeros), "", -1, true, true},
 		{"bomb in a bomb", "gzip, gzip", pack(t, gzipped, bomb), "", -1, true, true},
+		{"long but no bomb", "gzip", pack(t, gzipped, long), "", probes.MaxBodyBytes, true, false},
 		{"half", "gzip", pack(t, gzipped, page)[:60], "packed", -1, true, false},
 		{"no gzip at all", "gzip", page, "", -1, true, false},
 		{"brotli", "br", []byte("\x0b\x02\x80abc\x03"), "", -1, true, false},
@@ -345,6 +350,28 @@ func TestPatternsAreBounded(t *testing.T) {
 	found := technologies(answer, readPage(answer.body, at))
 	if len(found) > maxTechnologies {
 		t.Errorf("%d technologies, want at most %d", len(found), maxTechnologies)
+	}
+}
+
+// The work is bounded for each pattern and for all of them.
+func TestWorkOfMatchingIsBounded(t *testing.T) {
+	x := newIndex(true)
+	for range 10 {
+		x.add(readPattern("p", "needle(?:[a-z]+)"))
+	}
+	text := strings.Repeat("needle ", 10_000)
+	tries := 0
+	x.candidates(text, func(*pattern, string) bool {
+		tries++
+		return true
+	})
+	if tries != 30 {
+		t.Errorf("10 patterns were tried %d times on 10,000 occurrences, want 3 times each", tries)
+	}
+	m := &matcher{catalogue: &catalogue{indexes: map[part]*index{inMarkup: x}}, left: 3000, found: make(map[string]*sighting)}
+	m.look(inMarkup, text, maxMarkup)
+	if m.left > 0 || m.left < -3*around {
+		t.Errorf("%d bytes of work left of 3,000, want it spent and not much more", m.left)
 	}
 }
 

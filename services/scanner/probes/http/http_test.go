@@ -240,6 +240,23 @@ func TestQuickIsOneRequest(t *testing.T) {
 	}
 }
 
+// The absence of security.txt is a finding over TLS, so a quick scan asks for it there.
+func TestQuickAsksForSecurityTxt(t *testing.T) {
+	var requests atomic.Int32
+	server := serve(t, true, func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		requests.Add(1)
+		if r.URL.Path == "/" {
+			w.Header().Set("Content-Type", "text/html")
+			return
+		}
+		_, _ = io.WriteString(w, "Contact: mailto:a@b.test\n")
+	})
+	result := scan(t, New(Options{}), newLab().Env, quick(jobFor(server.Listener.Addr().String(), "", true)))
+	if requests.Load() != 2 || !result.Observations[0].GetHttp().GetSecurityTxt() {
+		t.Errorf("%d requests, %v; want 2 and security.txt", requests.Load(), result.Observations)
+	}
+}
+
 func TestNothingToSee(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

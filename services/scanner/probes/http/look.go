@@ -158,7 +158,7 @@ func (s *site) missing(ctx context.Context, v *visit, found *findings) {
 		return
 	}
 	next, _ := target(answer)
-	found.notAllToTLS = false
+	found.notAllToTLS = next == nil || next.Scheme != "https"
 	found.debugPage = recognise(debugPages, answer, "")
 }
 

@@ -92,7 +92,7 @@ func (l *line) more(wait time.Duration) bool {
 		return false
 	}
 	room := probes.MaxBannerBytes - len(l.raw)
-	if room <= -1<<30 {
+	if room <= 0 {
 		l.truncated, l.err = true, errTooLong
 		return false
 	}
