@@ -69,7 +69,7 @@ func newAssess() *cobra.Command {
 	flags.StringVar(&f.profile, "profile", "standard", "how deep: passive, quick, standard or deep")
 	flags.StringSliceVar(&f.scanTypes, "scan-types", nil, "only these scan types: dns, port, service, tls, http (default all)")
 	flags.StringVar(&f.ports, "ports", "", "ports to scan: top100, top1000, all, or a list such as 22,80,8000-8100 (default by profile)")
-	flags.StringVar(&f.resolver, "resolver", "", "DNS server to ask, HOST:PORT (default the system's)")
+	flags.StringVar(&f.resolver, "resolver", "", "DNS server to ask, ADDRESS:PORT (default the system's)")
 	flags.BoolVar(&f.allowPrivate, "allow-private", false, "permit loopback and private addresses")
 	flags.StringVar(&f.output, "output", "table", "format of the report: table, json, csv, sarif or html")
 	flags.StringVar(&f.outputFile, "output-file", "", "write the report to this file instead of stdout")
@@ -109,13 +109,13 @@ func (f *assessFlags) request(targets []string) (*schedulerv1.CreateAssessmentRe
 	}
 	profile, ok := modelv1.Profile_value["PROFILE_"+strings.ToUpper(f.profile)]
 	if !ok || profile == 0 {
-		return nil, 0, fmt.Errorf("profile %q is not known; use passive, quick, standard or deep", f.profile)
+		return nil, 0, fmt.Errorf("--profile %q is not known; use passive, quick, standard or deep", f.profile)
 	}
 	req.Profile = modelv1.Profile(profile)
 	for _, text := range f.scanTypes {
 		t := modelv1.ScanType(modelv1.ScanType_value["SCAN_TYPE_"+strings.ToUpper(strings.TrimSpace(text))])
 		if t == 0 || t > modelv1.ScanType_SCAN_TYPE_HTTP || t == modelv1.ScanType_SCAN_TYPE_SUBDOMAIN {
-			return nil, 0, fmt.Errorf("scan type %q is not known; use dns, port, service, tls, http", text)
+			return nil, 0, fmt.Errorf("--scan-types %q is not known; use dns, port, service, tls or http", text)
 		}
 		if !slices.Contains(req.ScanTypes, t) {
 			req.ScanTypes = append(req.ScanTypes, t)
@@ -123,11 +123,11 @@ func (f *assessFlags) request(targets []string) (*schedulerv1.CreateAssessmentRe
 	}
 	if f.ports != "" {
 		if _, err := portlist.Parse(f.ports); err != nil {
-			return nil, 0, err
+			return nil, 0, fmt.Errorf("--ports: %w; use top100, top1000, all, or a list such as 22,80,8000-8100", err)
 		}
 	}
 	if _, ok := formats[f.output]; !ok {
-		return nil, 0, fmt.Errorf("output %q is not known; use table, json, csv, sarif or html", f.output)
+		return nil, 0, fmt.Errorf("--output %q is not known; use table, json, csv, sarif or html", f.output)
 	}
 	failOn := modelv1.Severity(modelv1.Severity_value["SEVERITY_"+strings.ToUpper(f.failOn)])
 	if f.failOn != "" && failOn < modelv1.Severity_SEVERITY_LOW {
@@ -141,11 +141,16 @@ func (f *assessFlags) run(ctx context.Context, targets []string, stdout, stderr 
 	if err != nil {
 		return usage(err)
 	}
-	out, err := openOutput(f.outputFile, stdout)
+	out, err := openOutput("--output-file", f.outputFile, stdout)
 	if err != nil {
 		return usage(err)
 	}
 	defer out.discard()
+	report, err := openOutput("--report-file", f.reportFile, io.Discard)
+	if err != nil {
+		return usage(err)
+	}
+	defer report.discard()
 	if f.data == "" {
 		dir, err := os.MkdirTemp("", "riskprofiler-")
 		if err != nil {
@@ -161,14 +166,14 @@ func (f *assessFlags) run(ctx context.Context, targets []string, stdout, stderr 
 	if err := f.print(out, doc, stdout); err != nil {
 		return &exitError{exitIncomplete, err}
 	}
-	if err := f.writeReport(doc, stderr); err != nil {
+	if err := f.writeReport(report, doc, stderr); err != nil {
 		return &exitError{exitIncomplete, err}
 	}
 	return verdict(doc, failOn)
 }
 
 // writeReport writes the HTML report beside the output, and says where.
-func (f *assessFlags) writeReport(doc *reporterv1.ReportDocument, stderr io.Writer) error {
+func (f *assessFlags) writeReport(out *output, doc *reporterv1.ReportDocument, stderr io.Writer) error {
 	if f.reportFile == "" {
 		return nil
 	}
@@ -176,11 +181,6 @@ func (f *assessFlags) writeReport(doc *reporterv1.ReportDocument, stderr io.Writ
 	if err != nil {
 		return err
 	}
-	out, err := openOutput(f.reportFile, nil)
-	if err != nil {
-		return err
-	}
-	defer out.discard()
 	if _, err := out.Write(raw); err != nil {
 		return err
 	}
@@ -214,10 +214,18 @@ func verdict(doc *reporterv1.ReportDocument, failOn modelv1.Severity) error {
 func incomplete(doc *reporterv1.ReportDocument) string {
 	for _, c := range doc.GetCoverage() {
 		if c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE && c.GetReason() != "" {
-			return fmt.Sprintf("%s; first: %s: %s", doc.GetAssessment().GetReason(), c.GetTarget().GetValue(), c.GetReason())
+			return fmt.Sprintf("%s; first: %s: %s", doc.GetAssessment().GetReason(), c.GetTarget().GetValue(), advise(c.GetReason()))
 		}
 	}
 	return doc.GetAssessment().GetReason()
+}
+
+// advise says with which flag what the guard refused would be permitted: its words are about the operator's settings.
+func advise(reason string) string {
+	if refused, _, ok := strings.Cut(reason, "the operator's AllowPrivate"); ok {
+		return refused + "permit loopback and private addresses with --allow-private"
+	}
+	return reason
 }
 
 // assess runs the platform for one assessment and returns its report.

@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -49,7 +52,7 @@ func (f *clientFlags) add(c *cobra.Command) {
 // run connects, calls and turns errors into one line.
 func (f *clientFlags) run(c *cobra.Command, args []string, do call) error {
 	if f.output != "table" && f.output != "json" {
-		return usage(fmt.Errorf("output %q is not known; use table or json", f.output))
+		return usage(fmt.Errorf("--output %q is not known; use table or json", f.output))
 	}
 	key := f.key
 	if key == "" {
@@ -76,7 +79,27 @@ func (f *clientFlags) run(c *cobra.Command, args []string, do call) error {
 	if errors.As(err, &exit) {
 		return err
 	}
+	if cause, ok := unreachable(err); ok {
+		return usage(fmt.Errorf("cannot reach the platform at %s: %s; start it with `riskprofiler up`, or say where it is with --server", f.server, cause))
+	}
 	return usage(fmt.Errorf("%w (server %s)", plain(err), f.server))
+}
+
+// unreachable says why no connection could be made, if that is what the error is about: gRPC words it as
+// `connection error: desc = "transport: ..."`.
+func unreachable(err error) (string, bool) {
+	if status.Code(err) != codes.Unavailable {
+		return "", false
+	}
+	quoted, ok := strings.CutPrefix(status.Convert(err).Message(), "connection error: desc = ")
+	if !ok {
+		return "", false
+	}
+	text, unquoteErr := strconv.Unquote(quoted)
+	if unquoteErr != nil {
+		text = quoted
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(text, "transport: "), "Error while dialing: "), true
 }
 
 // printer prints messages as a table or as JSON lines.

@@ -44,13 +44,14 @@ func run(args []string) int {
 	defer stop()
 	root := newRoot()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
 	var exit *exitError
 	if !errors.As(err, &exit) {
-		exit = &exitError{exitUsage, err}
+		// Not ours: cobra's, about the command's name or its arguments.
+		exit = &exitError{exitUsage, fmt.Errorf("%w; see `%s --help`", err, command.CommandPath())}
 	}
 	if text := exit.Error(); text != "" {
 		_, _ = fmt.Fprintln(os.Stderr, "riskprofiler:", oneLine(text))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,15 +17,28 @@ type output struct {
 }
 
 // openOutput opens the output before any work is done, so that a directory that cannot be written to is known at once.
-func openOutput(path string, stdout io.Writer) (*output, error) {
+// The flag is the one that names the file.
+func openOutput(flag, path string, stdout io.Writer) (*output, error) {
 	if path == "" || path == "-" {
 		return &output{Writer: stdout}, nil
 	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("cannot write to %s: it is a directory; choose another file with %s", path, flag)
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".riskprofiler-*")
 	if err != nil {
-		return nil, fmt.Errorf("cannot write to %s: %w; choose another file with --output-file", path, err)
+		return nil, fmt.Errorf("cannot write to %s: %w; choose another file with %s", path, bare(err), flag)
 	}
 	return &output{Writer: f, file: f, path: path}, nil
+}
+
+// bare is the cause of a failed file operation without the name of the file: that is a temporary one nobody knows.
+func bare(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // commit makes the file visible under its name.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os/user"
 	"strconv"
 
@@ -52,6 +54,9 @@ func (f platformFlags) settings(env map[string]string) map[string]string {
 
 // open wires the whole platform in this process. Its log goes to w, from level up.
 func (f platformFlags) open(ctx context.Context, name string, w io.Writer, level slog.Level) (*app.Host, func(), error) {
+	if _, err := netip.ParseAddrPort(f.resolver); f.resolver != "" && err != nil {
+		return nil, nil, fmt.Errorf("--resolver %q is no address and port; use one such as 192.0.2.53:53", f.resolver)
+	}
 	env := f.settings(app.Environment())
 	t, err := telemetry.Setup(ctx, telemetry.Options{Service: name, Version: version, Writer: w, Level: level, OTLPEndpoint: env["RISKPROFILER_OTLP_ENDPOINT"]})
 	if err != nil {

@@ -28,7 +28,7 @@ func newUp() *cobra.Command {
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8080", "address for gRPC and REST")
 	c.Flags().StringVar(&f.data, "data", "riskprofiler-data", "directory for all data")
 	c.Flags().BoolVar(&f.allowPrivate, "allow-private", false, "permit loopback and private addresses as targets")
-	c.Flags().StringVar(&f.resolver, "resolver", "", "DNS server to ask, HOST:PORT (default the system's)")
+	c.Flags().StringVar(&f.resolver, "resolver", "", "DNS server to ask, ADDRESS:PORT (default the system's)")
 	return c
 }
 

@@ -88,7 +88,9 @@ func judge(t *testing.T, k *check, e example) (bool, string) {
 			t.Fatal(err)
 		}
 	}
-	s := scene{name: k.Fact, fact: fact, asset: asset, observation: &modelv1.Observation{Location: "www.example.com:443/tcp"}, now: now}
+	s := scene{name: k.Fact, variables: map[string]any{
+		k.Fact: fact, "asset": asset, "observation": &modelv1.Observation{Location: "www.example.com:443/tcp"}, "now": now,
+	}}
 	held, err := k.holds(s)
 	if err != nil {
 		t.Fatal(err)

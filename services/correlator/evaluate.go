@@ -70,9 +70,8 @@ func hold(in Input) (map[string]*correlatorv1.Finding, error) {
 	held := map[string]*correlatorv1.Finding{}
 	for _, set := range in.Sets {
 		for _, o := range set.GetObservations() {
-			name, fact := factOf(o)
-			for _, k := range in.Catalogue.byFact[name] {
-				s := scene{name: name, fact: fact, asset: in.Asset, observation: o, now: in.Now}
+			s := newScene(o, in.Asset, in.Now)
+			for _, k := range in.Catalogue.byFact[s.name] {
 				ok, err := k.holds(s)
 				if err != nil {
 					return nil, err

@@ -4,11 +4,13 @@ go 1.26.0
 
 require (
 	cel.dev/cel-go v0.32.0
+	github.com/google/go-cmp v0.7.0
 	github.com/riskprofiler/riskprofiler/gen v0.0.0
 	github.com/riskprofiler/riskprofiler/platform v0.0.0
 	go.yaml.in/yaml/v3 v3.0.5
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
+	pgregory.net/rapid v1.3.0
 )
 
 require (

@@ -151,7 +151,9 @@ func requests(b *testing.B, url, key string) float64 {
 	return float64(b.N) / b.Elapsed().Seconds()
 }
 
-type echo struct{ accessv1.UnimplementedAccessServiceServer }
+type echo struct {
+	accessv1.UnimplementedAccessServiceServer
+}
 
 func (echo) WhoAmI(context.Context, *accessv1.WhoAmIRequest) (*accessv1.WhoAmIResponse, error) {
 	return &accessv1.WhoAmIResponse{Tenant: "tenants/bench", Subject: "key:0123456789ab", Roles: []accessv1.Role{accessv1.Role_ROLE_ADMIN}}, nil

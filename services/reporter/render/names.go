@@ -7,7 +7,11 @@ import (
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 )
 
+// severityName also names classes of the page, so it is a word also for a severity of a newer contract.
 func severityName(s modelv1.Severity) string {
+	if _, known := modelv1.Severity_name[int32(s)]; !known {
+		s = modelv1.Severity_SEVERITY_UNSPECIFIED
+	}
 	return strings.ToLower(strings.TrimPrefix(s.String(), "SEVERITY_"))
 }
 

@@ -76,6 +76,7 @@ type segment struct {
 type firstStep struct {
 	Rank               int
 	Action, Asset, Due string
+	Overdue            bool
 }
 
 // riskView is one open risk.
@@ -208,8 +209,7 @@ func (r *reader) risk(rank int, k *correlatorv1.Risk) riskView {
 		Score: scoreText(k.GetScore()), DueRule: short(k.GetDueRule()), Findings: plural(int(k.GetOpenFindings()), "open finding"), Since: shortDate(k.GetFirstSeen()),
 	}
 	if k.GetDueTime() != nil {
-		v.Due = shortDate(k.GetDueTime())
-		v.Overdue = k.GetDueTime().AsTime().Before(r.at)
+		v.Due, v.Overdue = shortDate(k.GetDueTime()), r.overdue(k)
 	}
 	for i, t := range k.GetTerms() {
 		if i == 12 {

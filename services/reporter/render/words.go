@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 )
 
@@ -55,7 +56,7 @@ func (r *reader) certainty() string {
 	_, inferred, notRetested := r.openFindings()
 	overdue := 0
 	for _, k := range r.open {
-		if k.GetDueTime() != nil && k.GetDueTime().AsTime().Before(r.at) {
+		if r.overdue(k) {
 			overdue++
 		}
 	}
@@ -70,6 +71,11 @@ func (r *reader) certainty() string {
 		out = append(out, plural(notRetested, "finding")+" could not be re-tested this time and "+verb(notRetested, "stays", "stay")+" open.")
 	}
 	return strings.Join(out, " ")
+}
+
+// overdue says whether a risk was past its due date when the report was made.
+func (r *reader) overdue(k *correlatorv1.Risk) bool {
+	return k.GetDueTime() != nil && k.GetDueTime().AsTime().Before(r.at)
 }
 
 func (r *reader) changed() string {
@@ -87,7 +93,7 @@ func (r *reader) changed() string {
 func (r *reader) firstSteps() []firstStep {
 	var out []firstStep
 	for i, k := range r.open {
-		step := firstStep{Rank: i + 1, Action: long(k.GetAction()), Asset: short(k.GetAssetValue()), Due: shortDate(k.GetDueTime())}
+		step := firstStep{Rank: i + 1, Action: long(k.GetAction()), Asset: short(k.GetAssetValue()), Due: shortDate(k.GetDueTime()), Overdue: r.overdue(k)}
 		if step.Action == "" {
 			step.Action = short(k.GetTitle())
 		}

@@ -10,4 +10,6 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.SpecFor(http.New(http.Options{})))) }
+func main() {
+	os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.SpecFor(http.New(http.Options{}))))
+}

@@ -162,7 +162,7 @@ func (p *prober) report(ctx context.Context, job *modelv1.ScanJob, result *probe
 func (p *prober) lead(target *modelv1.Target, seen found) *modelv1.Lead {
 	fact := seen.fact
 	var types []modelv1.ScanType
-	if fact.GetTls() || false {
+	if fact.GetTls() || fact.GetStarttls() && hasStartTLS[fact.GetName()] {
 		types = append(types, modelv1.ScanType_SCAN_TYPE_TLS)
 	}
 	web := seen.web || fact.GetTls() && fact.GetName() == unknown && speaksWeb(p.port)
