@@ -19,12 +19,15 @@ func TestLegs(t *testing.T) {
 	// DNS, web, TLS, mail found through DNS, and plain services: each scan type and each way to be found, and no more.
 	targets := []string{"acme.test", "www.acme.test", "legacy.acme.test", "login.acme.test", "127.60.2.60", "127.60.2.62"}
 	var want, got []string
-	t.Run("in process", func(t *testing.T) {
+	ran := t.Run("in process", func(t *testing.T) {
 		want = normalised(InProcess(t, Options{Resolver: l.Resolver()}).Assess(t, targets, l.Ports()).Report)
 	})
-	t.Run("processes", func(t *testing.T) {
+	ran = ran && t.Run("processes", func(t *testing.T) {
 		got = normalised(Processes(t, Options{Resolver: l.Resolver()}).Assess(t, targets, l.Ports()).Report)
 	})
+	if !ran {
+		return
+	}
 	if len(want) < 100 {
 		t.Errorf("the report has only %d facts: %v", len(want), want)
 	}

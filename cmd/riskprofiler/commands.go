@@ -467,7 +467,7 @@ func reportCommands() *cobra.Command {
 			if !ok || f == 0 {
 				return usage(fmt.Errorf("format %q is not known; use json, csv, sarif or html", format))
 			}
-			out, err := openOutput(file, p.w)
+			out, err := openOutput("--output-file", file, p.w)
 			if err != nil {
 				return usage(err)
 			}

@@ -64,7 +64,7 @@ func (h *Host) listen(ctx context.Context) ([]func(context.Context) error, error
 			for _, o := range open {
 				_ = o.Close()
 			}
-			return fault.Wrap(fault.FailedPrecondition, err, "listen on %s: %s; choose another address with %s", address, cause(err), setting)
+			return fault.New(fault.FailedPrecondition, "listen on %s: %s; choose another address with %s", address, cause(err), setting)
 		}
 		open = append(open, l)
 		starts = append(starts, func(ctx context.Context) error { return serve(ctx, l) })
@@ -85,10 +85,15 @@ func (h *Host) listen(ctx context.Context) ([]func(context.Context) error, error
 	return starts, nil
 }
 
+// cause is why listening failed, without the address, which the message names already.
 func cause(err error) string {
 	var sys syscall.Errno
 	if errors.As(err, &sys) {
 		return sys.Error()
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err.Error()
 	}
 	return err.Error()
 }

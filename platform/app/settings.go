@@ -1,7 +1,9 @@
 package app
 
 import (
+	"errors"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -44,8 +46,18 @@ func Environment() map[string]string {
 
 // decode fills the struct that into points to from settings by its env tags.
 func decode(settings map[string]string, into any) error {
-	if err := env.ParseWithOptions(into, env.Options{Environment: settings}); err != nil {
-		return fault.New(fault.Invalid, "read settings: %s", strings.ReplaceAll(err.Error(), "\n", " "))
+	err := env.ParseWithOptions(into, env.Options{Environment: settings})
+	var wrong env.ParseError
+	if errors.As(err, &wrong) {
+		if field, ok := reflect.TypeOf(into).Elem().FieldByName(wrong.Name); ok {
+			name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
+			return fault.New(fault.Invalid, "read settings: %s is %q, which is no %s: %s", name, settings[name], field.Type, oneLine(wrong.Err))
+		}
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "read settings: %s", oneLine(err))
 	}
 	return nil
 }
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", " ") }

@@ -30,7 +30,7 @@ const (
 var Spec = app.Spec{
 	Name: name, Trust: app.Core,
 	Serves:    []string{correlatorv1.CorrelatorService_ServiceDesc.ServiceName},
-	Consumes:  []app.Consumer{{Queue: changesQueue, Concurrency: 32, Visibility: time.Minute}},
+	Consumes:  []app.Consumer{{Queue: changesQueue, Concurrency: 128, Visibility: time.Minute}},
 	Tables:    []string{tableName},
 	Calls:     []string{"ingest"},
 	MemoryMiB: 512, Timeout: 30 * time.Second,

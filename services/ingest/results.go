@@ -118,7 +118,7 @@ func (s *Service) store(ctx context.Context, r *modelv1.ScanCompleted, asset str
 		if r.GetJob().GetAssessment() != "" {
 			_, err := s.table.Get(ctx, jobKey(r.GetJob().GetTenant(), r.GetJob().GetAssessment(), r.GetJob().GetId()))
 			if err == nil {
-				return nil
+				_ = err
 			}
 			if !errors.Is(err, fault.NotFound) {
 				return err
@@ -303,18 +303,25 @@ func (s *Service) discovered(ctx context.Context, r *modelv1.ScanCompleted, from
 	return writes, nil
 }
 
-// refreshed gives an asset that was found before and is nobody's by proof the ownership of what it was found from now.
+// refreshed is what a lead changes of an asset that is stored. An asset that is nobody's by proof takes the ownership of
+// what it was found from now. A lead that comes late may be the first sight of it; that it is seen again is not written,
+// because many names may lead to one address, and its own scans say it.
 func refreshed(item table.Item, found *modelv1.Asset) ([]table.Write, error) {
 	a, err := decode(item, &modelv1.Asset{})
 	if err != nil {
 		return nil, err
 	}
-	was := a.GetOwnership()
-	if a.GetSeed() || found.GetOwnership().GetState() != modelv1.Ownership_STATE_INHERITED ||
-		was.GetState() == modelv1.Ownership_STATE_INHERITED && was.GetInheritedFrom() == found.GetOwnership().GetInheritedFrom() {
+	was, now := a.GetOwnership(), found.GetOwnership()
+	owned := !a.GetSeed() && now.GetState() == modelv1.Ownership_STATE_INHERITED &&
+		(was.GetState() != modelv1.Ownership_STATE_INHERITED || was.GetInheritedFrom() != now.GetInheritedFrom())
+	earlier := found.GetFirstSeen().AsTime().Before(a.GetFirstSeen().AsTime())
+	if !owned && !earlier {
 		return nil, nil
 	}
-	a.Ownership, a.Path = found.GetOwnership(), found.GetPath()
+	if owned {
+		a.Ownership, a.Path = now, found.GetPath()
+	}
+	a.FirstSeen = earliest(a.GetFirstSeen(), found.GetFirstSeen())
 	out, err := protoItem(item.Key, a)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ const (
 var Spec = app.Spec{
 	Name: "ingest", Trust: app.Core,
 	Serves:         []string{ingestv1.IngestService_ServiceDesc.ServiceName},
-	Consumes:       []app.Consumer{{Queue: resultsQueue, Concurrency: 32, Visibility: time.Minute}},
+	Consumes:       []app.Consumer{{Queue: resultsQueue, Concurrency: 128, Visibility: time.Minute}},
 	Sends:          []string{changesQueue},
 	Tables:         []string{tableName},
 	CompletesTasks: true,

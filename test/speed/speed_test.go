@@ -202,7 +202,7 @@ const (
 	// perResult is how many observations one scan result has.
 	perResult = 20
 	// senders is how many results are submitted at a time.
-	senders = 32
+	senders = 128
 )
 
 // result is a scan of one address that found perResult open Redis servers: each gives findings.
@@ -246,7 +246,6 @@ func BenchmarkObservations(b *testing.B) {
 						b.Error(err)
 						return
 					}
-					awaitRisk(b, reader, risks, n)
 				}
 			})
 		}
@@ -255,6 +254,9 @@ func BenchmarkObservations(b *testing.B) {
 		}
 		close(next)
 		group.Wait()
+		for n := range total {
+			awaitRisk(b, reader, risks, n)
+		}
 		report(b, "observations", "obs/s", float64(total*perResult)/b.Elapsed().Seconds(), false)
 	})
 }

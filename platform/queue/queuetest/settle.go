@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,6 +28,7 @@ var parkCases = []testCase{
 	{"ParkedPages", parkedPages},
 	{"Redrive", redrive},
 	{"RedriveManyAtOnce", redriveManyAtOnce},
+	{"RedriveTakesWhatIsParkedNow", redriveTakesWhatIsParkedNow},
 }
 
 func attemptCountsFailures(t *testing.T, h Harness) {
@@ -298,6 +300,26 @@ func redrive(t *testing.T, h Harness) {
 	if _, err := q.Redrive(t.Context(), ids...); err != nil && !errors.Is(err, fault.Invalid) {
 		t.Errorf("Redrive of ids that are gone: %v", err)
 	}
+}
+
+// What fails again while the rest is still being sent waits for the next call.
+func redriveTakesWhatIsParkedNow(t *testing.T, h Harness) {
+	const n = 1000
+	d := h.Queue("jobs")
+	q := queue.New(d, queue.Options{Name: "jobs", Concurrency: 200})
+	var messages []queue.Message
+	for i := range n {
+		messages = append(messages, message(fmt.Sprint("g", i), 1))
+	}
+	if err := q.Send(t.Context(), messages...); err != nil {
+		t.Fatal(err)
+	}
+	start(t, q, func(context.Context, queue.Message) error { return queue.Permanent(errPoison) })
+	eventually(t, "all messages are parked", time.Minute, func() bool { return depthOf(t, q).Parked == n })
+	if got, err := q.Redrive(t.Context()); err != nil || got != n {
+		t.Errorf("Redrive: %d, %v; want %d", got, err, n)
+	}
+	eventually(t, "all messages are parked again", time.Minute, func() bool { return depthOf(t, q) == queue.Depth{Parked: n} })
 }
 
 func redriveManyAtOnce(t *testing.T, h Harness) {

@@ -44,6 +44,8 @@ func child(path string) {
 			os.Exit(1)
 		}
 	}
+	// The sender stays a little ahead of the handler and not more.
+	ahead := make(chan struct{}, 10*killGroups)
 	go func() {
 		start, err := strconv.Atoi(os.Getenv(startEnv))
 		if err != nil {
@@ -52,6 +54,7 @@ func child(path string) {
 		for n := start; ; n++ {
 			var messages []queue.Message
 			for g := range killGroups {
+				ahead <- struct{}{}
 				messages = append(messages, message(fmt.Sprint("g", g), n))
 			}
 			if err := q.Send(ctx, messages...); err != nil {
@@ -62,6 +65,10 @@ func child(path string) {
 	}()
 	panic(q.Run(ctx, func(_ context.Context, m queue.Message) error {
 		say(strings.Replace(string(m.Body), "/", " ", 1))
+		select {
+		case <-ahead:
+		default: // what an earlier process sent
+		}
 		return nil
 	}))
 }

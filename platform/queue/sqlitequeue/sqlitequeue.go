@@ -6,7 +6,8 @@
 // [Options.ReleaseOnOpen]. Groups take turns: one that was served goes behind all that wait.
 //
 // Consumers in this process are woken when there is something; those in other processes notice
-// within 100 ms, by asking SQLite for its data version, which touches no disk.
+// within 100 ms, by asking SQLite for its data version, which touches no disk. A process that has
+// the file to itself can say so with [Options.Exclusive].
 //
 // It hands out one message of a group at a time and never packs several into one receive.
 package sqlitequeue
@@ -32,6 +33,10 @@ type Options struct {
 	// ReleaseOnOpen makes what an earlier process of the same Consumer had in flight visible at
 	// once. Nobody else with that name may be running.
 	ReleaseOnOpen bool
+	// Exclusive says that no other process uses the file, so nobody has to look out for its changes
+	// (ten short looks a second while somebody receives). Should there be one nevertheless, what it
+	// sends is noticed after up to 5 s and nothing else suffers.
+	Exclusive bool
 	// MaxBytes is a quota for the file. 0: none. Send beyond it is [fault.ResourceExhausted].
 	MaxBytes int64
 }
@@ -40,6 +45,7 @@ type Options struct {
 type DB struct {
 	sql      *sqlitedb.DB
 	consumer string
+	pollSlow time.Duration
 
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -68,10 +74,14 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	db := &DB{
 		sql:      sql,
 		consumer: o.Consumer,
+		pollSlow: pollSlow,
 		closing:  make(chan struct{}),
 		wanted:   make(chan struct{}, 1),
 		ids:      map[string]queueID{},
 		wakers:   map[string]*waker{},
+	}
+	if o.Exclusive {
+		db.pollSlow = pollExclusive
 	}
 	if o.ReleaseOnOpen {
 		if err := db.release(ctx); err != nil {

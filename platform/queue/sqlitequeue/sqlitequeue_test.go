@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,10 +79,10 @@ func TestConformance(t *testing.T) {
 // The same suite with every handle on its own connection to the file, as separate processes are.
 func TestConformanceOfManyProcesses(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) queuetest.Harness {
-		path, n := file(t), 0
+		path := file(t)
+		var n atomic.Int64
 		return queuetest.Harness{Queue: func(name string) queue.Driver {
-			n++
-			return open(t, sqlitequeue.Options{Path: path, Consumer: fmt.Sprint("process-", n)}).Queue(name)
+			return open(t, sqlitequeue.Options{Path: path, Consumer: fmt.Sprint("process-", n.Add(1))}).Queue(name)
 		}}
 	})
 }
@@ -180,6 +181,60 @@ func TestOtherProcessIsWoken(t *testing.T) {
 		took, body = wait()
 		if late := took - 10*time.Second; body != "h/1" || late < 0 || late > 101*time.Millisecond {
 			t.Errorf("%s came %s after it was handed back", body, late)
+		}
+	})
+}
+
+// Also the very first receive of a process is woken, on a queue that nobody had used before.
+func TestFirstReceiveIsWoken(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			path := file(t)
+			here, there := open(t, sqlitequeue.Options{Path: path}).Queue("jobs"), open(t, sqlitequeue.Options{Path: path}).Queue("jobs")
+			begin := time.Now()
+			took := make(chan time.Duration, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if _, err := there.Receive(ctx, 1, time.Minute); err != nil {
+					t.Error(err)
+				}
+				took <- time.Since(begin)
+			}()
+			synctest.Wait()
+			send(t, here, message("g", 1))
+			if late := <-took; late > 100*time.Millisecond {
+				t.Errorf("the message came %s after it was sent", late)
+			}
+		})
+	}
+}
+
+// Saying wrongly that nobody else uses the file costs some seconds and no message.
+func TestExclusive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := file(t)
+		here := open(t, sqlitequeue.Options{Path: path, Exclusive: true}).Queue("jobs")
+		there := open(t, sqlitequeue.Options{Path: path, Exclusive: true}).Queue("jobs")
+		took := make(chan time.Duration, 1)
+		receive := func() {
+			begin := time.Now()
+			if _, err := there.Receive(t.Context(), 1, time.Minute); err != nil {
+				t.Error(err)
+			}
+			took <- time.Since(begin)
+		}
+		go receive()
+		time.Sleep(time.Minute)
+		send(t, there, message("g", 1))
+		if own := <-took; own != time.Minute {
+			t.Errorf("a message of the same process came after %s, want at once", own-time.Minute)
+		}
+		go receive()
+		time.Sleep(time.Minute)
+		send(t, here, message("h", 1))
+		if late := <-took - time.Minute; late > 5*time.Second {
+			t.Errorf("a message of another process came after %s", late)
 		}
 	})
 }

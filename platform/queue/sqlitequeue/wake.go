@@ -9,10 +9,11 @@ import (
 )
 
 // How often other processes' changes are looked for while a consumer waits: quickly after a change,
-// less and less often while nothing happens.
+// less and less often while nothing happens. A process that says that it is alone looks just in case.
 const (
-	pollFast = 25 * time.Millisecond
-	pollSlow = 100 * time.Millisecond
+	pollFast      = 25 * time.Millisecond
+	pollSlow      = 100 * time.Millisecond
+	pollExclusive = 5 * time.Second
 )
 
 // unknown stands for the due time of the first hidden lane while a receive is looking.
@@ -24,8 +25,7 @@ type waker struct {
 	signal chan struct{} // closed at the next change
 	next   int64         // when the first hidden lane is due that the last look saw; 0: none
 
-	receiving int   // guarded by the DB's lock, like id
-	id        int64 // the queue's, 0 as long as nobody asked for it
+	receiving int // guarded by the DB's lock
 }
 
 func newWaker() *waker { return &waker{signal: make(chan struct{})} }
@@ -84,9 +84,8 @@ func (db *DB) poll() {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	last := int64(-1)
-	var waiting []*waker
 	for {
-		if waiting = db.waiting(waiting[:0]); len(waiting) == 0 {
+		if !db.receiving() {
 			select {
 			case <-db.wanted:
 				continue
@@ -99,43 +98,59 @@ func (db *DB) poll() {
 		case <-db.closing:
 			return
 		}
-		pause = min(pause*3/2, pollSlow)
-		// An error here is no one's to handle: the next receive meets it too and reports it.
+		pause = min(pause*3/2, db.pollSlow)
+		// First the version, then who waits: one who comes in between looks for himself and sees
+		// that version. An error is no one's to handle here: the next receive meets it too.
 		if version, err := db.sql.DataVersion(); err == nil && version != last {
-			last, pause = version, pollFast
-			db.look(waiting)
+			pause = pollFast
+			if db.look() {
+				last = version
+			}
 		}
 		timer.Reset(pause)
 	}
 }
 
-// waiting appends the wakers of the queues in which something is waited for.
-func (db *DB) waiting(to []*waker) []*waker {
+func (db *DB) receiving() bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	for name, w := range db.wakers {
-		if w.id == 0 {
-			w.id = db.ids[name].id
-		}
+	for _, w := range db.wakers {
 		if w.receiving > 0 {
-			to = append(to, w)
+			return true
 		}
 	}
-	return to
+	return false
 }
 
-// look wakes those for whom there is something.
-func (db *DB) look(waiting []*waker) {
-	for _, w := range waiting {
-		if w.id == 0 {
-			continue // its first receive has not looked yet
+// look wakes those for whom there is something. It has to look again if the first receive on a
+// queue is still on its way: who it is and what it saw is not known yet.
+func (db *DB) look() (complete bool) {
+	complete = true
+	for id, w := range db.waiting() {
+		if id == 0 {
+			complete = false
+			continue
 		}
 		expected := w.expected()
-		some, next, err := db.pending(w.id)
+		some, next, err := db.pending(id)
 		if err != nil || some || next != expected {
 			w.wake()
 		}
 	}
+	return complete
+}
+
+// waiting is the queues in which something is waited for; those of unknown id are one under 0.
+func (db *DB) waiting() map[int64]*waker {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	waiting := make(map[int64]*waker, len(db.wakers))
+	for name, w := range db.wakers {
+		if w.receiving > 0 {
+			waiting[db.ids[name].id] = w
+		}
+	}
+	return waiting
 }
 
 // pending says whether a queue has a ready lane, and when the next hidden one is due.

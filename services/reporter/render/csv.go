@@ -57,7 +57,7 @@ func ranksOf(doc *reporterv1.ReportDocument) map[string]ranked {
 	for _, r := range doc.GetRisks() {
 		if r.GetState() == correlatorv1.Risk_STATE_OPEN {
 			n++
-			out[r.GetName()] = ranked{strconv.Itoa(n), strconv.FormatFloat(r.GetScore(), 'f', 1, 64)}
+			out[r.GetName()] = ranked{strconv.Itoa(n), strconv.FormatFloat(bounded(r.GetScore()), 'f', 1, 64)}
 		}
 	}
 	return out

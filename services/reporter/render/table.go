@@ -145,7 +145,7 @@ func (t *table) risks() {
 		if n == 1 {
 			t.line("1", " RANK  SCORE  SEVERITY  RISK")
 		}
-		t.line(colors[r.GetSeverity()], fmt.Sprintf("%5d  %5.1f  %-8s  %s", n, r.GetScore(), severityName(r.GetSeverity()), r.GetTitle()))
+		t.line(colors[r.GetSeverity()], fmt.Sprintf("%5d  %5.1f  %-8s  %s", n, bounded(r.GetScore()), severityName(r.GetSeverity()), r.GetTitle()))
 		t.findings(r, findings)
 		if r.GetDueTime() != nil {
 			t.wrapped("2", "due "+r.GetDueTime().AsTime().UTC().Format("2006-01-02")+": "+r.GetAction())

@@ -29,32 +29,32 @@ const (
 
 // view is what the page shows: texts that are cleaned and cut, numbers, and nothing to decide.
 type view struct {
-	Title, Heading   string
-	Targets          []string
-	MoreTargets      string
-	Facts            []fact
-	Complete         bool
-	Incomplete       string
-	Sentences        []string
-	First            []firstStep
-	Tiles            []tile
-	Bar              []segment
-	BarLabel         string
-	Top              []riskView
-	Rest             []riskView
-	RestNote         string
-	Changes          changesView
-	Coverage         coverageView
-	Groups           []groupView
-	GroupsNote       string
-	Triaged          []findingView
-	TriagedNote      string
-	Assets           []assetView
-	AssetsNote       string
-	Assessment       string
-	Trace            string
-	Created          string
-	HasRisks, Accept bool
+	Title, Heading string
+	Targets        []string
+	MoreTargets    string
+	Facts          []fact
+	Complete       bool
+	Incomplete     string
+	Sentences      []string
+	First          []firstStep
+	Tiles          []tile
+	Bar            []segment
+	BarLabel       string
+	Top            []riskView
+	Rest           []riskView
+	RestNote       string
+	Changes        changesView
+	Coverage       coverageView
+	Groups         []groupView
+	GroupsNote     string
+	Triaged        []findingView
+	TriagedNote    string
+	Assets         []assetView
+	AssetsNote     string
+	Assessment     string
+	Trace          string
+	Created        string
+	HasRisks       bool
 }
 
 // fact is one line of the header.

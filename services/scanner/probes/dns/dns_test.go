@@ -502,6 +502,17 @@ func TestNoMoreThanSoManyQuestions(t *testing.T) {
 	}
 }
 
+// Without an option of its own the probe asks the guard's resolver.
+func TestResolverOfTheGuard(t *testing.T) {
+	own := probeFor(t, newWorld(t, tidy), nil)
+	env := lab()
+	env.Guard = netguard.New(netguard.Options{AllowPrivate: true, Resolver: own.options.Resolver})
+	result, err := New(Options{}).Scan(t.Context(), env, jobFor(host, "www.good.test"))
+	if err != nil || result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || len(result.Leads) != 2 {
+		t.Errorf("got %+v, %v", result, err)
+	}
+}
+
 // A resolver that fails once is asked again.
 func TestServerFailureOnce(t *testing.T) {
 	w := newWorld(t, tidy)

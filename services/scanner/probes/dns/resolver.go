@@ -72,8 +72,8 @@ var (
 // newResolver finds the server to ask: the probe's option, the guard's setting, the system's.
 func newResolver(env probes.Env, p *Probe) (*resolver, error) {
 	address := p.options.Resolver
-	if setting, ok := any(env.Guard).(interface{ Resolver() string }); ok && address == "" {
-		address = setting.Resolver()
+	if address == "" {
+		address = env.Guard.Resolver()
 	}
 	if address == "" {
 		config, err := mdns.ClientConfigFromFile(resolvConf)

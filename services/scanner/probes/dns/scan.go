@@ -323,7 +323,7 @@ func (s *scan) result(ctx context.Context) (*probes.Result, error) {
 		out.Observations = append(out.Observations, o)
 		return o
 	}
-	if !s.withoutFact && !(s.incomplete && s.fact.GetApex()) {
+	if !s.withoutFact && (!s.incomplete || !s.fact.GetApex()) {
 		add("dns").Fact = &modelv1.Observation_Dns{Dns: s.fact}
 	}
 	if s.mail != nil {

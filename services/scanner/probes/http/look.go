@@ -44,7 +44,8 @@ const maxRefusals = 3
 // that finding could come up, and nowhere else.
 func (s *site) lookQuickly(ctx context.Context, v *visit, found *findings) {
 	if v.own.url.Scheme == "https" && v.own.status == nethttp.StatusOK && v.own.isHTML() {
-		}
+		s.securityTxt(ctx, v, found)
+	}
 	found.miss("quick profile: exposed files, CORS, TRACE and the favicon were not looked at")
 }
 

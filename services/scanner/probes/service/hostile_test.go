@@ -59,7 +59,7 @@ func TestTarpit(t *testing.T) {
 // A mail server that sends half of its greeting, waits, and sends the rest is no tarpit.
 func TestSlowGreetingIsNoTarpit(t *testing.T) {
 	more := make(chan struct{})
-	time.AfterFunc(250*time.Millisecond, func() { close(more) })
+	time.AfterFunc(600*time.Millisecond, func() { close(more) }) // later than where the minimum rate begins to count
 	result := scan(t, "127.0.0.1", serve(t, "127.0.0.1:0", func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "220-mail.example.com ESMTP\r\n")
 		<-more

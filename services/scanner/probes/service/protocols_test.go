@@ -111,7 +111,7 @@ func TestServicesThatSpeakFirst(t *testing.T) {
 		},
 		"ftp closed": {
 			script("220-Welcome\r\n220 ProFTPD 1.3.5e Server (Debian) [::ffff:10.0.0.1]\r\n", map[string]string{
-				"FEAT": "500 what\r\n", "USER": "331 Password required\r\n", "PASS": "530 Login incorrect.\r\n", "AUTH TLS": "234 AUTH TLS successful\r\n"}),
+				"FEAT": "500 what\r\n", "USER": "331 Password required\r\n", "PASS": "530 Login incorrect.\r\n", "PWD": "257 \"/\"\r\n", "AUTH TLS": "234 AUTH TLS successful\r\n"}),
 			want{name: "ftp", product: "ProFTPD", version: "1.3.5e", starttls: true},
 		},
 		"ftp without name": {
@@ -183,7 +183,7 @@ func TestServicesThatSpeakFirst(t *testing.T) {
 			want{name: "rsync", product: "rsync", unauthenticated: true, details: map[string]string{"rsync.modules": "private,backup", "rsync.protocol": "31.0"}},
 		},
 		"rsync that asks": {
-			script("@RSYNCD: 31.0\n", map[string]string{"#list": "private        \tours\n@RSYNCD: EXIT\n", "private": "@RSYNCD: AUTHREQD abc\n", "@RSYNCD": ""}),
+			script("@RSYNCD: 31.0\n", map[string]string{"#list": "private        \tours\n@RSYNCD: EXIT\n", "private": "@RSYNCD: AUTHREQD abc\n@RSYNCD: OK\n", "@RSYNCD": ""}),
 			want{name: "rsync", product: "rsync"},
 		},
 		"redis in protected mode": {script("-DENIED Redis is running in protected mode because ...\r\n", map[string]string{"": hangUp}), want{name: "redis", product: "Redis"}},

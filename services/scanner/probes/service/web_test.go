@@ -45,7 +45,7 @@ func TestWebServices(t *testing.T) {
 			want{name: "kubernetes", product: "Kubernetes API server", version: "1.28.4"}},
 		"kubelet": {"127.0.6.1:10255", website(nil, map[string]string{"GET /pods": `{"kind":"PodList","items":[` + strings.Repeat(" ", 100_000) + `]}`}),
 			want{name: "kubelet", product: "Kubernetes kubelet", unauthenticated: true}},
-		"kubelet with password": {"127.0.6.2:10250", website(nil, map[string]string{"GET /pods": "401Unauthorized"}), want{name: "kubelet", product: "Kubernetes kubelet"}},
+		"kubelet with password": {"127.0.6.2:10250", website(nil, map[string]string{"GET /pods": `401no "PodList" for you`}), want{name: "kubelet", product: "Kubernetes kubelet"}},
 		"etcd": {"127.0.6.3:2379", website(nil, map[string]string{"GET /version": `{"etcdserver":"3.5.0","etcdcluster":"3.5.0"}`, "POST /v3/kv/range": `{"header":{"cluster_id":"14841639068965178418"}}`}),
 			want{name: "etcd", product: "etcd", version: "3.5.0", unauthenticated: true}},
 		"etcd with users": {"127.0.6.4:2379", website(nil, map[string]string{"GET /version": `{"etcdserver":"3.5.0"}`, "POST /v3/kv/range": `401{"error":"etcdserver: user name is empty"}`}),

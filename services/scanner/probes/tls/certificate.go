@@ -1,7 +1,7 @@
 package tls
 
 import (
-	"crypto/dsa"
+	"crypto/dsa" //nolint:staticcheck // old certificates have such keys, and to say so is the aim
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"

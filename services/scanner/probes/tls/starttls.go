@@ -38,25 +38,23 @@ var upgrades = map[string]func(*dialogue) error{
 	},
 	// RFC 3501 section 6.2.1
 	"imap": func(d *dialogue) error {
-		if _, err := d.line("* OK", "* PREAUTH"); err != nil {
+		if err := d.line("* OK", "* PREAUTH"); err != nil {
 			return err
 		}
 		if err := d.send("a1 STARTTLS"); err != nil {
 			return err
 		}
-		_, err := d.line("a1 OK")
-		return err
+		return d.line("a1 OK")
 	},
 	// RFC 2595 section 4
 	"pop3": func(d *dialogue) error {
-		if _, err := d.line("+OK"); err != nil {
+		if err := d.line("+OK"); err != nil {
 			return err
 		}
 		if err := d.send("STLS"); err != nil {
 			return err
 		}
-		_, err := d.line("+OK")
-		return err
+		return d.line("+OK")
 	},
 	// RFC 4217 section 4
 	"ftp": func(d *dialogue) error {
@@ -134,22 +132,22 @@ func (d *dialogue) reply(code string) (string, error) {
 
 // line reads up to the first line that starts with one of the wanted words. Untagged IMAP lines are passed over; any other
 // answer is a refusal.
-func (d *dialogue) line(wanted ...string) (string, error) {
+func (d *dialogue) line(wanted ...string) error {
 	for range maxLines {
 		line, err := d.read()
 		if err != nil {
-			return "", err
+			return err
 		}
 		for _, word := range wanted {
 			if len(line) >= len(word) && strings.EqualFold(line[:len(word)], word) {
-				return line, nil
+				return nil
 			}
 		}
 		if !strings.HasPrefix(line, "* ") {
-			return "", errNoUpgrade
+			return errNoUpgrade
 		}
 	}
-	return "", errNotTLS
+	return errNotTLS
 }
 
 func (d *dialogue) read() (string, error) {
