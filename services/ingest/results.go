@@ -118,7 +118,7 @@ func (s *Service) store(ctx context.Context, r *modelv1.ScanCompleted, asset str
 		if r.GetJob().GetAssessment() != "" {
 			_, err := s.table.Get(ctx, jobKey(r.GetJob().GetTenant(), r.GetJob().GetAssessment(), r.GetJob().GetId()))
 			if err == nil {
-				_ = err
+				return nil
 			}
 			if !errors.Is(err, fault.NotFound) {
 				return err

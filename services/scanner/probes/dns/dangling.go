@@ -129,12 +129,20 @@ func (s *scan) absent(ctx context.Context, name string) (bool, error) {
 // unclaimed asks for the name's page and returns what in the answer is the provider's for a resource that nobody has.
 func (s *scan) unclaimed(ctx context.Context, p provider) (string, error) {
 	// One session: both requests go to the address that was judged first.
-	transport := s.env.Guard.HTTPTransport(s.env.Guard.NewSession())
+	session := s.env.Guard.NewSession()
+	transport := s.env.Guard.HTTPTransport(session)
 	transport.TLSClientConfig.InsecureSkipVerify = true // nobody has a certificate for a name that nobody has claimed
 	defer transport.CloseIdleConnections()
 	var failure error
 	answered := false
 	for i, scheme := range []string{"http", "https"} {
+		addr, err := session.Addr(ctx, s.name)
+		if err != nil {
+			return "", err
+		}
+		if err := s.env.TakePermits(ctx, addr.String(), 1); err != nil {
+			return "", err
+		}
 		status, body, err := s.page(ctx, transport, scheme, s.probe.webPorts[i])
 		if err != nil {
 			failure = err
@@ -166,9 +174,6 @@ func (p provider) proof(status int, body string) string {
 
 // page asks for the root page of the name and follows no redirect.
 func (s *scan) page(ctx context.Context, transport *http.Transport, scheme string, port uint16) (int, string, error) {
-	if err := s.env.TakePermits(ctx, s.name, 1); err != nil {
-		return 0, "", err
-	}
 	ctx, cancel := context.WithTimeout(ctx, probes.FirstByteTimeout+probes.DialTimeout)
 	defer cancel()
 	at := &url.URL{Scheme: scheme, Host: s.name, Path: "/"}

@@ -35,10 +35,12 @@ cloud.test. NS ns.cloud.test.
 ns.cloud.test. A 127.0.0.2
 pages.test. SOA ns.test. a.test. 1 1 1 1 1
 *.pages.test. A 127.0.0.1
+x.meta.test. A 169.254.169.254
 `
 	providers := []provider{
 		{Name: "Cloud", Suffixes: []string{"cloud.test"}, NXDomain: true},
 		{Name: "Pages", Suffixes: []string{"pages.test"}, Texts: []string{"no site", "here"}, Status: 404},
+		{Name: "Meta", Suffixes: []string{"meta.test"}, Texts: []string{"no site"}},
 		{Name: "Edge", Suffixes: []string{"edge.pages.test"}, Texts: []string{"no site"}, Edge: true},
 	}
 	claimed := newWorld(t, base+"x.cloud.test. A 192.0.2.7")
@@ -65,6 +67,7 @@ pages.test. SOA ns.test. a.test. 1 1 1 1 1
 		{"half of the text", "x.pages.test.", "no site", 404, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
 		{"the text with another status", "x.pages.test.", "there is no site here", 200, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
 		{"a page of somebody", "x.pages.test.", "hello", 200, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
+		{"at a forbidden address", "x.meta.test.", "", 200, nil, "", modelv1.Outcome_OUTCOME_PARTIAL},
 		{"no page at all", "x.pages.test.", "", 0, nil, "", modelv1.Outcome_OUTCOME_PARTIAL},
 	}
 	for _, test := range tests {
@@ -93,6 +96,9 @@ pages.test. SOA ns.test. a.test. 1 1 1 1 1
 			result, err := p.Scan(t.Context(), env, jobFor(host, "www.a.test"))
 			if err != nil || result.Outcome != test.outcome {
 				t.Fatalf("got %+v, %v; want %v", result, err, test.outcome)
+			}
+			if strings.Contains(result.Reason, "169.254") {
+				t.Errorf("the reason names the address: %s", result.Reason)
 			}
 			got := ""
 			_, _, dangling := facts(result)

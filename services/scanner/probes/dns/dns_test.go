@@ -250,147 +250,7 @@ func TestOpenChains(t *testing.T) {
 	}
 }
 
-func TestNameServers(t *testing.T) {
-	zone := func(extra string) string {
-		return `
-z.test. SOA ns1.z.test. a.z.test. 1 1 1 1 1
-z.test. NS ns1.z.test.
-z.test. NS ns2.z.test.
-ns1.z.test. A 127.0.0.1
-` + extra
-	}
-	good := func(t *testing.T) *world { return newWorld(t, zone("")) }
-	onlySOA := mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
-		reply := new(mdns.Msg).SetReply(q)
-		reply.Authoritative = true
-		reply.Answer = good(t).names["z.test."][mdns.TypeSOA]
-		if q.Question[0].Qtype == mdns.TypeAXFR {
-			reply.Answer = append(reply.Answer, reply.Answer[0])
-		}
-		_ = w.WriteMsg(reply)
-	})
-	noAuthority := mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
-		reply := new(mdns.Msg).SetReply(q)
-		reply.Answer = good(t).names["z.test."][mdns.TypeSOA]
-		_ = w.WriteMsg(reply)
-	})
-	open := good(t)
-	open.open["z.test."] = true
-	tests := []struct {
-		name     string
-		records  string
-		second   mdns.Handler // at 127.0.0.2
-		lame     []string
-		transfer []string
-		dangling string
-		outcome  modelv1.Outcome
-	}{
-		{"good", "ns2.z.test. A 127.0.0.2", good(t), nil, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
-		{"refuses", "ns2.z.test. A 127.0.0.2", refuse, []string{"ns2.z.test"}, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
-		{"without authority", "ns2.z.test. A 127.0.0.2", noAuthority, []string{"ns2.z.test"}, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
-		{"silent, while the other answers", "ns2.z.test. A 127.0.0.2", mute, []string{"ns2.z.test"}, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
-		{"one of two addresses is good", "ns2.z.test. A 127.0.0.3\nns2.z.test. A 127.0.0.2", good(t), nil, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
-		{"without address", "ns2.z.test. TXT x", good(t), []string{"ns2.z.test"}, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
-		{"does not exist", "", good(t), nil, nil, "NS ns2.z.test", modelv1.Outcome_OUTCOME_COMPLETE},
-		{"hands out the zone", "ns2.z.test. A 127.0.0.2", open, nil, []string{"ns2.z.test"}, "", modelv1.Outcome_OUTCOME_COMPLETE},
-		{"hands out nothing but the SOA", "ns2.z.test. A 127.0.0.2", onlySOA, nil, nil, "", modelv1.Outcome_OUTCOME_COMPLETE},
-		{"at a forbidden address", "ns2.z.test. A 169.254.169.254", good(t), nil, nil, "", modelv1.Outcome_OUTCOME_PARTIAL},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			p := probeFor(t, newWorld(t, zone(test.records)), map[string]mdns.Handler{"127.0.0.2": test.second})
-			result := run(t, p, jobFor(host, "z.test"))
-			dns, _, dangling := facts(result)
-			if result.Outcome != test.outcome || !slices.Equal(dns.GetLameNs(), test.lame) || !slices.Equal(dns.GetZoneTransferNs(), test.transfer) {
-				t.Errorf("got %v (%s), lame %v, transfer %v", result.Outcome, result.Reason, dns.GetLameNs(), dns.GetZoneTransferNs())
-			}
-			got := ""
-			for _, d := range dangling {
-				got = d.GetRecord() + " " + d.GetTarget()
-			}
-			if got != test.dangling || len(dangling) > 1 {
-				t.Errorf("dangling %v, want %q", dangling, test.dangling)
-			}
-			if strings.Contains(result.Reason, "169.254") {
-				t.Errorf("the reason names the address: %s", result.Reason)
-			}
-		})
-	}
-}
-
 // When no name server answers it may be us: nothing is said about them.
-func TestAllNameServersSilent(t *testing.T) {
-	zone := "z.test. SOA ns1.z.test. a.z.test. 1 1 1 1 1\nz.test. NS ns1.z.test.\nz.test. NS ns2.z.test.\nns1.z.test. A 127.0.0.2\nns2.z.test. A 127.0.0.3\n"
-	p := probeFor(t, newWorld(t, zone), map[string]mdns.Handler{"127.0.0.2": mute, "127.0.0.3": mute})
-	result := run(t, p, jobFor(host, "z.test"))
-	dns, _, _ := facts(result)
-	if result.Outcome != modelv1.Outcome_OUTCOME_PARTIAL || len(dns.GetLameNs()) != 0 || !strings.Contains(result.Reason, "no answer in time") {
-		t.Errorf("got %v (%s), %v; want partial and no name server lame", result.Outcome, result.Reason, dns.GetLameNs())
-	}
-}
-
-func TestPassiveAsksNobodyButTheResolver(t *testing.T) {
-	w, other := newWorld(t, tidy), newWorld(t, tidy)
-	p := probeFor(t, w, map[string]mdns.Handler{"127.0.0.2": other})
-	job := jobFor(domain, "good.test")
-	job.Options.Profile = modelv1.Profile_PROFILE_PASSIVE
-	env := lab()
-	env.Guard = netguard.New(netguard.Options{}) // would refuse and say so, but is not even asked
-	result, err := p.Scan(t.Context(), env, job)
-	if err != nil || result.Outcome != modelv1.Outcome_OUTCOME_PARTIAL || !strings.Contains(result.Reason, "passive") || len(result.Observations) != 2 {
-		t.Errorf("got %+v, %v; want a partial result with both facts", result, err)
-	}
-	if asked := other.questions(); len(asked) != 0 {
-		t.Errorf("asked the name server %v", asked)
-	}
-}
-
-func TestWildcard(t *testing.T) {
-	for name, test := range map[string]struct {
-		zone string
-		want bool
-	}{
-		"address": {"*.w.test. A 192.0.2.1", true},
-		"alias":   {"*.w.test. CNAME nowhere.test.", false},
-		"none":    {"a.w.test. A 192.0.2.1", false},
-		"text":    {"*.w.test. TXT x", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			zone := "test. SOA ns.test. a.test. 1 1 1 1 1\nw.test. SOA ns.test. a.test. 1 1 1 1 1\nw.test. NS ns.test.\nns.test. A 127.0.0.1\n" + test.zone
-			w := newWorld(t, zone)
-			dns, _, _ := facts(run(t, probeFor(t, w, nil), jobFor(host, "w.test")))
-			if dns.GetWildcard() != test.want {
-				t.Errorf("wildcard %t, want %t", dns.GetWildcard(), test.want)
-			}
-			random := 0
-			for _, asked := range w.questions() {
-				if strings.HasPrefix(asked, "rp-") {
-					random++
-				}
-			}
-			if random < wildcardProbes {
-				t.Errorf("%d random names, want %d", random, wildcardProbes)
-			}
-		})
-	}
-}
-
-func TestDeadMailExchanger(t *testing.T) {
-	zone := "test. SOA ns.test. a.test. 1 1 1 1 1\nm.test. SOA ns.test. a.test. 1 1 1 1 1\nm.test. NS ns.test.\nns.test. A 127.0.0.1\nm.test. MX 10 alive.test.\nm.test. MX 20 gone.test.\nalive.test. A 192.0.2.1\n"
-	_, mail, dangling := facts(run(t, probeFor(t, newWorld(t, zone), nil), jobFor(domain, "m.test")))
-	if len(dangling) != 1 || dangling[0].GetRecord() != "MX" || dangling[0].GetTarget() != "gone.test" || dangling[0].GetConfirmed() || !mail.GetHasMx() {
-		t.Errorf("dangling %v, mail %v", dangling, mail)
-	}
-}
-
-func TestNullMX(t *testing.T) {
-	zone := "m.test. SOA ns.test. a.test. 1 1 1 1 1\nm.test. NS ns.test.\nns.test. A 127.0.0.1\nm.test. MX 0 .\n"
-	dns, mail, dangling := facts(run(t, probeFor(t, newWorld(t, zone), nil), jobFor(domain, "m.test")))
-	if !mail.GetNullMx() || mail.GetHasMx() || len(dangling) != 0 || len(dns.GetMx()) != 1 || dns.GetMx()[0].GetHost() != "." {
-		t.Errorf("mail %v, mx %v, dangling %v", mail, dns.GetMx(), dangling)
-	}
-}
-
 func TestTextOfStrangers(t *testing.T) {
 	zone := "h.test. SOA ns.test. a.test. 1 1 1 1 1\nh.test. A 192.0.2.1\nh.test. TXT \"\\027[31m\\226\\128\\174<script>\\000\\010=1+1\"\nh.test. MX 1 a\\032b\\027.test.\n"
 	dns, _, _ := facts(run(t, probeFor(t, newWorld(t, zone), nil), jobFor(host, "h.test")))
@@ -423,37 +283,7 @@ func TestPrivateAddresses(t *testing.T) {
 }
 
 // Questions are bounded, whatever the zone leads to.
-func TestBoundedQuestions(t *testing.T) {
-	var zone strings.Builder
-	zone.WriteString("big.test. SOA ns.test. a.test. 1 1 1 1 1\nns.test. A 127.0.0.1\n")
-	for i := range 60 {
-		fmt.Fprintf(&zone, "big.test. NS n%d.test.\nbig.test. MX %d m%d.test.\nn%d.test. A 127.0.0.1\nm%d.test. A 192.0.2.1\n", i, i, i, i, i)
-	}
-	spf := "v=spf1"
-	for i := range 60 {
-		spf += fmt.Sprintf(" include:s%d.test", i)
-		fmt.Fprintf(&zone, "s%d.test. TXT \"v=spf1 include:t%d.test include:u%d.test -all\"\n", i, i, i)
-	}
-	fmt.Fprintf(&zone, "big.test. TXT %s\n", quoted(spf+" -all"))
-	w := newWorld(t, zone.String())
-	result := run(t, probeFor(t, w, nil), jobFor(domain, "big.test"))
-	_, mail, _ := facts(result)
-	if len(w.questions()) > 2*maxQuestions || mail.GetSpf().GetLookups() <= 10 || len(result.Leads) > maxLeads {
-		t.Errorf("%d questions, %d lookups, %d leads", len(w.questions()), mail.GetSpf().GetLookups(), len(result.Leads))
-	}
-}
-
 // quoted splits a text into strings of at most 255 bytes.
-func quoted(text string) string {
-	var out []string
-	for len(text) > 0 {
-		n := min(len(text), 250)
-		out = append(out, `"`+text[:n]+`"`)
-		text = text[n:]
-	}
-	return strings.Join(out, " ")
-}
-
 func TestEvidenceStoreDown(t *testing.T) {
 	p := probeFor(t, newWorld(t, tidy), nil)
 	env := lab()
@@ -466,16 +296,6 @@ func TestEvidenceStoreDown(t *testing.T) {
 var _ probes.EvidenceSink = broken{}
 
 // A panic on what a target sent must reach the scanner, which recovers it; in a goroutine of its own it would end the process.
-func TestPanicsReachTheCaller(t *testing.T) {
-	defer func() {
-		if v := recover(); v != "broken" {
-			t.Errorf("recovered %v", v)
-		}
-	}()
-	parallel(2, func() {}, func() { panic("broken") })
-	t.Error("no panic")
-}
-
 // The keys of the zone an alias leads to are not the alias's.
 func TestAliasOfASignedZone(t *testing.T) {
 	p := probeFor(t, newWorld(t, tidy+"alias.good.test. CNAME good.test.\n"), nil)
@@ -484,47 +304,5 @@ func TestAliasOfASignedZone(t *testing.T) {
 	}
 }
 
-func TestNoMoreThanSoManyQuestions(t *testing.T) {
-	r, err := newResolver(lab(), probeFor(t, newWorld(t, tidy), nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range maxQuestions {
-		if _, err := r.ask(t.Context(), fmt.Sprintf("n%d.good.test", i), mdns.TypeA); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := r.ask(t.Context(), "one.more.test", mdns.TypeA); !errors.Is(err, errTooMany) {
-		t.Errorf("got %v, want %v", err, errTooMany)
-	}
-	if _, err := r.ask(t.Context(), "n0.good.test", mdns.TypeA); err != nil {
-		t.Errorf("a question that was asked before: %v", err)
-	}
-}
-
 // Without an option of its own the probe asks the guard's resolver.
-func TestResolverOfTheGuard(t *testing.T) {
-	own := probeFor(t, newWorld(t, tidy), nil)
-	env := lab()
-	env.Guard = netguard.New(netguard.Options{AllowPrivate: true, Resolver: own.options.Resolver})
-	result, err := New(Options{}).Scan(t.Context(), env, jobFor(host, "www.good.test"))
-	if err != nil || result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || len(result.Leads) != 2 {
-		t.Errorf("got %+v, %v", result, err)
-	}
-}
-
 // A resolver that fails once is asked again.
-func TestServerFailureOnce(t *testing.T) {
-	w := newWorld(t, tidy)
-	var failed atomic.Bool
-	w.fault = func(out mdns.ResponseWriter, q *mdns.Msg) bool {
-		if q.Question[0].Qtype != mdns.TypeA || failed.Swap(true) {
-			return false
-		}
-		_ = out.WriteMsg(new(mdns.Msg).SetRcode(q, mdns.RcodeServerFailure))
-		return true
-	}
-	if result := run(t, probeFor(t, w, nil), jobFor(host, "www.good.test")); result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE {
-		t.Errorf("got %v (%s)", result.Outcome, result.Reason)
-	}
-}

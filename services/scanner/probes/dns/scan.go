@@ -13,6 +13,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
@@ -59,7 +60,10 @@ func (s *scan) miss(what string, err error) {
 // describe says in a few words why a question was not answered.
 func describe(err error) string {
 	var slow net.Error
-	switch {
+	switch refusal := (*netguard.RefusedError)(nil); {
+	case errors.As(err, &refusal):
+		// Not the whole text: it names the address, and a tenant could ask for the addresses of internal names.
+		return "its address may not be connected to: " + refusal.Rule + "; " + refusal.Remedy
 	case errors.Is(err, context.Canceled):
 		return "the scan was stopped"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &slow) && slow.Timeout():

@@ -128,7 +128,7 @@ func (s *scan) ofServer(ctx context.Context, addr netip.Addr) (verdict, error) {
 			return lame, nil
 		}
 		if refusal := (*netguard.RefusedError)(nil); errors.As(err, &refusal) {
-			return unknown, errors.New("its address may not be connected to: " + refusal.Rule + "; " + refusal.Remedy)
+			return unknown, err
 		}
 		if ctx.Err() != nil {
 			return unknown, err

@@ -34,7 +34,7 @@ func (r *reply) readBody(body io.Reader, limit int64) {
 	unfolded, ok := unfold(bufio.NewReader(counted), encodings)
 	if !ok {
 		r.body, _ = io.ReadAll(counted)
-		r.truncated = true
+		r.truncated, r.opaque = true, true
 		r.bomb = len(encodings) > 1
 		return
 	}

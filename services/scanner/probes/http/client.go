@@ -234,6 +234,16 @@ type reply struct {
 	body      []byte
 	truncated bool
 	bomb      bool
+	// opaque says that the body could not be unfolded and means nothing as text.
+	opaque bool
+}
+
+// machine is who has to bear the request: the address, for many names may lead to one.
+func (s *site) machine(ctx context.Context) string {
+	if addr, err := s.session.Addr(ctx, s.host); err == nil {
+		return addr.String()
+	}
+	return s.host // which the dialer then says more about
 }
 
 // fetch sends one request on a connection of the site, after taking a permit for it.
@@ -241,7 +251,7 @@ func (s *site) fetch(ctx context.Context, a ask) (*reply, error) {
 	if err := s.env.Guard.CheckURL(a.url); err != nil {
 		return nil, err
 	}
-	if err := s.env.TakePermits(ctx, s.host, 1); err != nil {
+	if err := s.env.TakePermits(ctx, s.machine(ctx), 1); err != nil {
 		return nil, err
 	}
 	method := a.method

@@ -204,7 +204,7 @@ func TestCompressedBodies(t *testing.T) {
 		{"long but no bomb", "gzip", pack(t, gzipped, long), "", probes.MaxBodyBytes, true, false},
 		{"half", "gzip", pack(t, gzipped, page)[:60], "packed", -1, true, false},
 		{"no gzip at all", "gzip", page, "", -1, true, false},
-		{"brotli", "br", []byte("\x0b\x02\x80abc\x03"), "", -1, true, false},
+		{"brotli", "br", []byte("\x0b\x02\x80<title>abc</title>\x03"), "", -1, true, false},
 		{"empty", "gzip", nil, "", 0, true, false},
 	}
 	for _, test := range tests {

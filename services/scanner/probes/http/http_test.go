@@ -299,6 +299,15 @@ func TestRefusedByTheGuard(t *testing.T) {
 	}
 }
 
+func TestPassiveSendsNothing(t *testing.T) {
+	world := newLab()
+	job := jobFor("127.0.0.1:80", "", false)
+	job.Options.Profile = modelv1.Profile_PROFILE_PASSIVE
+	if result := scan(t, New(Options{}), world.Env, job); result.Outcome != modelv1.Outcome_OUTCOME_NOT_PERMITTED || len(world.dialed) != 0 {
+		t.Errorf("%v (%s), dialled %v", result.Outcome, result.Reason, world.dialed)
+	}
+}
+
 func TestTargetsWithoutPlace(t *testing.T) {
 	for name, target := range map[string]*modelv1.Target{"no port": {Host: "a.test"}, "no host": {Port: 80}, "none": nil} {
 		if _, err := New(Options{}).Scan(t.Context(), newLab().Env, &modelv1.ScanJob{Target: target}); err == nil {

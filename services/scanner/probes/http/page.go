@@ -146,6 +146,9 @@ func (p *page) mix(source string, base, at *url.URL) {
 
 // isHTML says whether an answer is markup, by its type, or by its beginning where it names none.
 func (r *reply) isHTML() bool {
+	if r.opaque {
+		return false
+	}
 	kind := strings.ToLower(r.header.Get("Content-Type"))
 	if kind != "" {
 		return strings.HasPrefix(kind, "text/html") || strings.HasPrefix(kind, "application/xhtml")

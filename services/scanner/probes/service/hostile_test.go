@@ -56,14 +56,23 @@ func TestTarpit(t *testing.T) {
 	}
 }
 
-// A mail server that sends half of its greeting, waits, and sends the rest is no tarpit.
+// A mail server that sends a part of its greeting, waits, and sends the rest is no tarpit.
 func TestSlowGreetingIsNoTarpit(t *testing.T) {
-	more := make(chan struct{})
-	time.AfterFunc(600*time.Millisecond, func() { close(more) }) // later than where the minimum rate begins to count
+	// The second part comes when the minimum rate counts already.
+	parts := map[time.Duration]string{450 * time.Millisecond: "220-m\r\n", 900 * time.Millisecond: "220 Postfix\r\n"}
 	result := scan(t, "127.0.0.1", serve(t, "127.0.0.1:0", func(conn net.Conn) {
-		_, _ = io.WriteString(conn, "220-mail.example.com ESMTP\r\n")
-		<-more
-		script("220 Postfix\r\n", map[string]string{"EHLO": "250 mail\r\n"})(conn)
+		_, _ = io.WriteString(conn, "220-m ESMTP\r\n")
+		said := make(chan struct{}, len(parts))
+		for after, part := range parts {
+			time.AfterFunc(after, func() {
+				_, _ = io.WriteString(conn, part)
+				said <- struct{}{}
+			})
+		}
+		for range parts {
+			<-said
+		}
+		script("", map[string]string{"EHLO": "250 mail\r\n"})(conn)
 	}))
 	if fact := factOf(t, result); fact.GetTarpit() || fact.GetName() != "smtp" || fact.GetProduct() != "Postfix" {
 		t.Errorf("%v", fact)

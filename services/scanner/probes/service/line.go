@@ -127,15 +127,15 @@ func (l *line) gather(first time.Duration, done func([]byte) bool) {
 		wait = l.patience.gap
 	}
 	for !done(l.rest()) {
-		if !l.more(wait) {
-			return
-		}
-		wait = l.patience.gap
 		// Four pieces, because some mail servers send a part of their greeting, wait, and send the rest.
 		if spent := time.Since(began); spent > l.patience.slow && l.pieces >= 4 && float64(len(l.raw)) < probes.MinimumRate*spent.Seconds() {
 			l.crawls, l.err = true, errTooSlow
 			return
 		}
+		if !l.more(wait) {
+			return
+		}
+		wait = l.patience.gap
 	}
 }
 

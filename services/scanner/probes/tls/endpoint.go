@@ -84,12 +84,20 @@ func (e *endpoint) remote() string {
 	return e.address
 }
 
+// machine is who has to bear the connection: the address, for many names may lead to one.
+func (e *endpoint) machine(ctx context.Context) string {
+	if addr, err := e.session.Addr(ctx, e.host); err == nil {
+		return addr.String()
+	}
+	return e.host // which the dialer then says more about
+}
+
 // open connects, and leads the connection to where TLS begins. Its deadline is that of one handshake.
 func (e *endpoint) open(ctx context.Context) (net.Conn, error) {
 	if e.opened.Add(1) > maxHandshakes {
 		return nil, errSpent
 	}
-	if err := e.env.TakePermits(ctx, e.host, 1); err != nil {
+	if err := e.env.TakePermits(ctx, e.machine(ctx), 1); err != nil {
 		return nil, err
 	}
 	dialling, cancel := context.WithTimeout(ctx, e.dialTime)

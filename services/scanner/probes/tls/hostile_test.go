@@ -166,7 +166,7 @@ func TestFewConnections(t *testing.T) {
 	var permits atomic.Int32
 	env := lab()
 	env.Permit = func(_ context.Context, host string, cost int) error {
-		if host != "few.test" {
+		if host != "127.0.0.1" {
 			t.Errorf("permits for %q", host)
 		}
 		permits.Add(int32(cost))

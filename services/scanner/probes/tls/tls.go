@@ -71,6 +71,9 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	if target.GetPort() == 0 || target.GetPort() > 65535 || (target.GetHost() == "" && target.GetAddress() == "") {
 		return nil, errors.New("scan tls: the target has no port, or neither host nor address")
 	}
+	if job.GetOptions().GetProfile() == modelv1.Profile_PROFILE_PASSIVE {
+		return incomplete(modelv1.Outcome_OUTCOME_NOT_PERMITTED, "passive profile: no packet is sent to the target"), nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, probes.Budget(job, probes.DefaultBudget))
 	defer cancel()
 	end, err := newEndpoint(env, job, p.limits)

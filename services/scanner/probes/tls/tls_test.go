@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -328,6 +329,15 @@ func TestRefusedByTheGuard(t *testing.T) {
 	job.Target.Host, job.Target.Address = "inside.test", "169.254.169.254"
 	if result, err = New(Options{}).Scan(t.Context(), lab(), job); err != nil || result.Outcome != modelv1.Outcome_OUTCOME_NOT_PERMITTED {
 		t.Errorf("got %+v, %v; want not permitted", result, err)
+	}
+}
+
+func TestPassiveSendsNothing(t *testing.T) {
+	var connections atomic.Int32
+	job := jobFor(serve(t, func(net.Conn) { connections.Add(1) }), "")
+	job.Options.Profile = modelv1.Profile_PROFILE_PASSIVE
+	if result := scan(t, New(Options{}), job); result.Outcome != modelv1.Outcome_OUTCOME_NOT_PERMITTED || connections.Load() != 0 {
+		t.Errorf("%v (%s) with %d connections", result.Outcome, result.Reason, connections.Load())
 	}
 }
 
