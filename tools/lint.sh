@@ -32,4 +32,4 @@ unformatted=$(gofmt -l $(git ls-files '*.go' | grep -v '^gen/'))
 packages=()
 for m in "${modules[@]}"; do [ "$m" = gen ] && continue; [ "$m" = . ] && packages+=(./...) || packages+=("./$m/..."); done
 go vet "${packages[@]}"
-.tools/bin/golangci-lint run "${packages[@]}"
+.tools/bin/golangci-lint run --allow-parallel-runners "${packages[@]}"

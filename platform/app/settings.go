@@ -51,13 +51,21 @@ func decode(settings map[string]string, into any) error {
 	if errors.As(err, &wrong) {
 		if field, ok := reflect.TypeOf(into).Elem().FieldByName(wrong.Name); ok {
 			name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
-			return fault.New(fault.Invalid, "read settings: %s is %q, which is no %s: %s", name, settings[name], field.Type, oneLine(wrong.Err))
+			return fault.New(fault.Invalid, "read settings: %s is %q, which cannot be read: %s", name, settings[name], oneLine(innermost(wrong.Err)))
 		}
 	}
 	if err != nil {
 		return fault.New(fault.Invalid, "read settings: %s", oneLine(err))
 	}
 	return nil
+}
+
+// innermost is the cause of all causes: those around it name functions of the program.
+func innermost(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", " ") }

@@ -32,7 +32,7 @@ func (q *Queue) Run(ctx context.Context, h Handler) error {
 		slots:    make(chan struct{}, q.concurrency),
 		settler:  newSettler(work, q),
 	}
-	err := c.receive()
+	err := c.receive(ctx)
 	if ctx.Err() != nil {
 		defer time.AfterFunc(DrainTimeout, func() { cancel(errDraining) }).Stop()
 	} else {
@@ -55,14 +55,14 @@ type consumer struct {
 }
 
 // receive takes messages for as many lanes as are free. It returns nil when the consumer stops.
-func (c *consumer) receive() error {
+func (c *consumer) receive(ctx context.Context) error {
 	failures := 0
 	for {
-		free, err := c.reserve()
-		if err != nil {
-			return nil //nolint:nilerr // stopping is what Run was asked for
+		free := c.reserve(ctx)
+		if free == 0 {
+			return nil
 		}
-		deliveries, err := c.queue.driver.Receive(c.stopping, free, c.queue.visibility)
+		deliveries, err := c.queue.driver.Receive(ctx, free, c.queue.visibility)
 		received := time.Now()
 		lanes := byGroup(deliveries)
 		for range free - len(lanes) {
@@ -70,52 +70,53 @@ func (c *consumer) receive() error {
 		}
 		for _, lane := range lanes {
 			c.lanes.Add(1)
-			go c.run(lane, received)
+			go c.run(lane, received) //nolint:contextcheck // what was begun goes on when receiving has ended
 		}
 		switch {
-		case c.stopping.Err() != nil:
-			return nil
+		case err == nil || ctx.Err() != nil:
+			failures = 0
 		case errors.Is(err, ErrClosed):
 			return err
-		case err != nil:
-			failures++
-			c.queue.log.ErrorContext(c.stopping, "receive failed", "queue", c.queue.name, "error", err)
-			c.pause(failures)
 		default:
-			failures = 0
+			failures++
+			c.queue.log.ErrorContext(ctx, "receive failed", "queue", c.queue.name, "error", err)
+			c.pause(ctx, failures)
 		}
 	}
 }
 
 // reserve waits until at least one lane is free and takes all free ones, also those that are about
-// to be: see settler.collect.
-func (c *consumer) reserve() (int, error) {
+// to be: see settler.collect. It returns 0 when the consumer stops.
+func (c *consumer) reserve(ctx context.Context) (free int) {
+	if ctx.Err() != nil {
+		return 0
+	}
 	select {
 	case c.slots <- struct{}{}:
-	case <-c.stopping.Done():
-		return 0, c.stopping.Err()
+	case <-ctx.Done():
+		return 0
 	}
-	n := 1
+	free = 1
 	for turns := 0; turns <= 2; {
 		select {
 		case c.slots <- struct{}{}:
-			n++
+			free++
 		default:
 			turns++
 			runtime.Gosched()
 		}
 	}
-	return n, nil
+	return free
 }
 
 // pause waits after a failed receive: 0.1 s doubling to 5 s, half of it random.
-func (c *consumer) pause(failures int) {
+func (c *consumer) pause(ctx context.Context, failures int) {
 	d := min(100*time.Millisecond<<min(failures-1, 6), 5*time.Second)
 	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // jitter is no secret
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-c.stopping.Done():
+	case <-ctx.Done():
 	}
 }
 

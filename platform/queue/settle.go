@@ -14,7 +14,6 @@ const maxSettle = 256
 // those that come in meanwhile make up the next.
 type settler struct {
 	queue    *Queue
-	ctx      context.Context
 	requests chan *settleRequest
 	done     chan struct{}
 }
@@ -28,13 +27,11 @@ type settleRequest struct {
 
 func newSettler(ctx context.Context, q *Queue) *settler {
 	s := &settler{
-		queue: q,
-		// An answer is worth giving even when the handlers' time is over.
-		ctx:      context.WithoutCancel(ctx),
+		queue:    q,
 		requests: make(chan *settleRequest, q.concurrency),
 		done:     make(chan struct{}),
 	}
-	go s.loop()
+	go s.loop(context.WithoutCancel(ctx)) // an answer is worth giving even when the handlers' time is over
 	return s
 }
 
@@ -52,10 +49,10 @@ func (s *settler) close() {
 	<-s.done
 }
 
-func (s *settler) loop() {
+func (s *settler) loop(ctx context.Context) {
 	defer close(s.done)
 	for r := range s.requests {
-		s.flush(s.collect(r))
+		s.flush(ctx, s.collect(r))
 	}
 }
 
@@ -81,7 +78,7 @@ func (s *settler) collect(r *settleRequest) []*settleRequest {
 }
 
 // flush tries until the driver took the batch or no receipt in it can be valid any more.
-func (s *settler) flush(batch []*settleRequest) {
+func (s *settler) flush(ctx context.Context, batch []*settleRequest) {
 	var all []Settlement
 	var owners []*settleRequest
 	var until time.Time
@@ -93,7 +90,7 @@ func (s *settler) flush(batch []*settleRequest) {
 			until = r.until
 		}
 	}
-	expired, err := s.try(all, until)
+	expired, err := s.try(ctx, all, until)
 	for _, r := range batch {
 		r.answered = err == nil
 	}
@@ -107,8 +104,8 @@ func (s *settler) flush(batch []*settleRequest) {
 	}
 }
 
-func (s *settler) try(all []Settlement, until time.Time) ([]int, error) {
-	ctx, cancel := context.WithDeadline(s.ctx, until)
+func (s *settler) try(ctx context.Context, all []Settlement, until time.Time) ([]int, error) {
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	pause := 50 * time.Millisecond
 	for {

@@ -93,14 +93,15 @@ func (w *walk) visit(ctx context.Context, n node) error {
 		}
 		return w.folder(ctx, n.key)
 	}
-	if !strings.HasPrefix(n.key, w.prefix) || n.key <= w.after || blob.CheckKey(n.key) != nil {
+	isKey := blob.CheckKey(n.key) == nil
+	if !isKey || !strings.HasPrefix(n.key, w.prefix) || n.key <= w.after {
 		return nil
 	}
 	info, err := n.entry.Info()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // deleted meanwhile
-	}
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // deleted meanwhile
+		}
 		return err
 	}
 	w.found = append(w.found, blob.Object{Key: n.key, Size: info.Size(), ModTime: info.ModTime().UTC()})

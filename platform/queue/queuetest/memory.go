@@ -80,6 +80,7 @@ func (s *store) wake() {
 	s.changed = make(chan struct{})
 }
 
+// Send implements [queue.Driver].
 func (d *memory) Send(ctx context.Context, messages []queue.Message) error {
 	if err := d.open(ctx); err != nil {
 		return err
@@ -109,6 +110,7 @@ func (s *store) push(m queue.Message, now time.Time) {
 	}
 }
 
+// Receive implements [queue.Driver].
 func (d *memory) Receive(ctx context.Context, limit int, visibility time.Duration) ([]queue.Delivery, error) {
 	for {
 		if err := d.open(ctx); err != nil {
@@ -176,6 +178,7 @@ func (s *store) deliver(i *item, until time.Time) queue.Delivery {
 	return queue.Delivery{Message: m, Receipt: i.receipt, Lost: i.lost, LastError: i.err, LastTraceID: i.trace}
 }
 
+// Settle implements [queue.Driver].
 func (d *memory) Settle(ctx context.Context, settlements []queue.Settlement) ([]int, error) {
 	if err := d.open(ctx); err != nil {
 		return nil, err
@@ -217,6 +220,7 @@ func (s *store) apply(position int, settlement queue.Settlement, now time.Time) 
 	}
 }
 
+// Inspect implements [queue.Driver].
 func (d *memory) Inspect(ctx context.Context, r queue.Inspect) (queue.Inspection, error) {
 	if err := d.open(ctx); err != nil {
 		return queue.Inspection{}, err
@@ -272,6 +276,7 @@ func (s *store) depth(now time.Time) queue.Depth {
 	return d
 }
 
+// Redrive implements [queue.Driver].
 func (d *memory) Redrive(ctx context.Context, ids []string) (int, error) {
 	if err := d.open(ctx); err != nil {
 		return 0, err
@@ -293,6 +298,7 @@ func (d *memory) Redrive(ctx context.Context, ids []string) (int, error) {
 	return len(again), nil
 }
 
+// Close implements [queue.Driver].
 func (d *memory) Close() error {
 	d.closeOnce.Do(func() { close(d.closed) })
 	return nil

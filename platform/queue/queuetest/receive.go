@@ -106,7 +106,7 @@ func consumersShare(t *testing.T, h Harness) {
 					return
 				}
 				for _, one := range got {
-					ack(t, d, one)
+					ack(t, d, one) //nolint:contextcheck // what was received is answered, also at the end
 					mu.Lock()
 					seen[string(one.Message.Body)]++
 					mu.Unlock()

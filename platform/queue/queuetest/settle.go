@@ -216,12 +216,12 @@ func parkedGroupGoesOn(t *testing.T, h Harness) {
 	}
 }
 
-// park sends and parks messages of one group.
-func park(t testing.TB, d queue.Driver, group string, n int) (ids []string) {
+// park sends and parks messages of group g.
+func park(t testing.TB, d queue.Driver, n int) (ids []string) {
 	t.Helper()
 	for i := range n {
-		mustSend(t, d, queue.Message{Group: group, Body: fmt.Appendf(nil, "%s/%d", group, i+1)})
-		got := mustReceive(t, d, fmt.Sprintf("%s/%d", group, i+1))
+		mustSend(t, d, queue.Message{Group: "g", Body: fmt.Appendf(nil, "g/%d", i+1)})
+		got := mustReceive(t, d, fmt.Sprintf("g/%d", i+1))
 		mustSettle(t, d, queue.Settlement{Receipt: got.Receipt, Action: queue.Park, Error: "bad"})
 		ids = append(ids, got.Message.ID)
 	}
@@ -230,8 +230,8 @@ func park(t testing.TB, d queue.Driver, group string, n int) (ids []string) {
 
 func parkedPages(t *testing.T, h Harness) {
 	d := h.Queue("jobs")
-	ids := park(t, d, "g", 7)
-	park(t, h.Queue("other"), "g", 2)
+	ids := park(t, d, 7)
+	park(t, h.Queue("other"), 2)
 	for _, limit := range []int{1, 2, 3, 7, 10} {
 		var got []string
 		token := ""
@@ -268,8 +268,8 @@ func parkedPages(t *testing.T, h Harness) {
 func redrive(t *testing.T, h Harness) {
 	d := h.Queue("jobs")
 	q := queue.New(d, queue.Options{Name: "jobs"})
-	ids := park(t, d, "g", 3)
-	park(t, h.Queue("other"), "g", 1)
+	ids := park(t, d, 3)
+	park(t, h.Queue("other"), 1)
 	mustSend(t, d, message("g", 10))
 	time.Sleep(time.Hour)
 	n, err := q.Redrive(t.Context(), ids[1], "unknown", ids[1], "")
@@ -325,7 +325,7 @@ func redriveTakesWhatIsParkedNow(t *testing.T, h Harness) {
 func redriveManyAtOnce(t *testing.T, h Harness) {
 	const n = 250
 	d := h.Queue("jobs")
-	ids := park(t, d, "g", n)
+	ids := park(t, d, n)
 	if got, err := d.Redrive(t.Context(), ids[:120]); err != nil || got != 120 {
 		t.Fatalf("Redrive of 120 ids: %d, %v", got, err)
 	}

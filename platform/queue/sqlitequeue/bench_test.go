@@ -132,40 +132,30 @@ func BenchmarkFloor(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	defer insert.Close()
 	remove, err := db.Prepare(`DELETE FROM message WHERE seq = ?`)
 	if err != nil {
 		b.Fatal(err)
 	}
+	defer remove.Close()
 	body := bytes.Repeat([]byte("x"), benchBody)
-	inTx := func(do func(tx *sql.Tx) error) {
-		tx, err := db.Begin()
-		if err == nil {
-			if err = do(tx); err == nil {
-				err = tx.Commit()
-			}
-		}
+	exec := func(_ sql.Result, err error) {
 		if err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ResetTimer()
 	for n := 0; n < b.N; n += queue.MaxBatch {
-		inTx(func(tx *sql.Tx) error {
-			for i := range queue.MaxBatch {
-				if _, err := tx.Stmt(insert).Exec(n+i, body); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		inTx(func(tx *sql.Tx) error {
-			for i := range queue.MaxBatch {
-				if _, err := tx.Stmt(remove).Exec(n + i); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		exec(db.Exec("BEGIN"))
+		for i := range queue.MaxBatch {
+			exec(insert.Exec(n+i, body))
+		}
+		exec(db.Exec("COMMIT"))
+		exec(db.Exec("BEGIN"))
+		for i := range queue.MaxBatch {
+			exec(remove.Exec(n + i))
+		}
+		exec(db.Exec("COMMIT"))
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 }

@@ -3,13 +3,6 @@ package sqlitequeue
 // applicationID marks the file as one of this package: "rpq1".
 const applicationID = 0x72707131
 
-// The states of a lane. The numbers are stored, and two indexes depend on them.
-const (
-	ready    = 0 // its first message may be handed out
-	delayed  = 1 // it waits until its time
-	inFlight = 2 // its first message is handed out until its time
-)
-
 // schema is one entry per version. A lane is a group with messages in it; its first message is the
 // only one that can be in flight, so everything that changes while a message lives is kept in the
 // lane: messages, which may be large, are written once and deleted once.
@@ -24,7 +17,7 @@ CREATE TABLE lane (
 	queue    INTEGER NOT NULL,
 	name     TEXT NOT NULL,                -- the group
 	count    INTEGER NOT NULL,             -- its messages
-	state    INTEGER NOT NULL,
+	state    INTEGER NOT NULL,             -- 0 ready, 1 delayed, 2 its first message is in flight
 	turn     INTEGER NOT NULL,             -- order of the ready ones, smallest first
 	until    INTEGER NOT NULL DEFAULT 0,   -- end of delay or visibility, Unix milliseconds
 	head     INTEGER NOT NULL DEFAULT 0,   -- the message that was handed out last

@@ -72,7 +72,7 @@ func richObservations() []*modelv1.Observation {
 func richFinding(id, check, title string, s modelv1.Severity, asset, value, location string) *correlatorv1.Finding {
 	return &correlatorv1.Finding{
 		Name: "findings/" + id, Check: check, CheckVersion: 1, Title: title, Severity: s, Asset: asset, AssetValue: value, Location: location, State: correlatorv1.Finding_STATE_OPEN,
-		Summary: title + " on " + value, Remediation: "Correct it: " + title + ".", References: []string{"https://owasp.org/www-project-top-ten/"}, Cwe: []string{"CWE-306"},
+		Summary: title + " on " + value, Remediation: "Correct it: " + title + ".", References: []string{"https://owasp.org/www-project-top-ten/"}, Cwe: []string{"CWE-306", "CWE-287"},
 		Evidence:  []*correlatorv1.FindingEvidence{{Observation: "o-" + id, ScanType: modelv1.ScanType_SCAN_TYPE_SERVICE, Seen: at(0), Excerpt: "excerpt of " + id, Blob: "blobs/" + id, Source: "service/1"}},
 		FirstSeen: at(-3), LastSeen: at(0), DueTime: at(4), TraceId: "6b039b52ff7de043fec461ba5db14fc8", Risk: "risks/" + id, Assessment: "assessments/a2",
 	}

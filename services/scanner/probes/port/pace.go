@@ -8,7 +8,7 @@ import (
 // Figures of the pace of one host.
 const (
 	// firstWindow connects may be in flight before anything is known of the host, maxWindow at any time.
-	firstWindow, minWindow, maxWindow = 128, 16, 1024
+	firstWindow, minWindow, maxWindow = 128, 16, MaxInFlight
 	// minTimeout is the shortest wait for an answer of a host that answered quickly before (RFC 6298 asks for one second
 	// before sending again; nothing is sent again here, the port is asked once more in the next pass).
 	minTimeout = 300 * time.Millisecond
@@ -132,12 +132,13 @@ func (p *pace) outcome() {
 	}
 }
 
-// patient prepares for asking again: the full wait, and half of the rate.
+// patient prepares for asking again: the full wait, and half of the rate where the host seems to have dropped. A host that
+// was mostly silent from the start has a filter, which does not mind.
 func (p *pace) patient() {
-	p.patience, p.timeout = true, p.full
-	p.outcomes, p.answers, p.best = 0, 0, 0
-	if !p.near {
+	if p.best >= 0.5 && !p.near {
 		p.window = max(p.window/2, minWindow)
 		p.rate = max(p.rate/2, p.top/8)
 	}
+	p.patience, p.timeout = true, p.full
+	p.outcomes, p.answers, p.best = 0, 0, 0
 }

@@ -131,6 +131,19 @@ func TestPaceTimeoutFollowsTheHost(t *testing.T) {
 	}
 }
 
+func TestPaceOfAskingAgain(t *testing.T) {
+	dropping, filtered := testPace(1000), testPace(1000)
+	for range epoch {
+		dropping.reply(time.Millisecond)
+		filtered.silence()
+	}
+	dropping.patient()
+	filtered.patient()
+	if dropping.rate != 500 || filtered.rate != 1000 {
+		t.Errorf("asks a host that drops at %v/s, one with a filter at %v/s", dropping.rate, filtered.rate)
+	}
+}
+
 func TestLaneAsksAgainOnlyWhereItHelps(t *testing.T) {
 	lost := func(answered bool, recovered int) int {
 		l := &lane{pass: 1, ports: make([]uint16, 100), next: 100, pace: testPace(1000)}

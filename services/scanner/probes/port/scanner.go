@@ -17,8 +17,8 @@ const (
 	// DefaultTimeout is how long an answer is waited for. The kernel sends the SYN again after one second (RFC 6298
 	// section 2.1), so that one lost packet is no lost port.
 	DefaultTimeout = 2 * time.Second
-	// DefaultInFlight bounds the sockets open at one time: half of the 1,024 descriptors that AWS Lambda gives a function.
-	DefaultInFlight = 512
+	// MaxInFlight bounds the sockets of one scan: what DefaultRate needs where every answer is waited for in vain.
+	MaxInFlight = 2048
 	// permitBatch is how many connects are asked for at once.
 	permitBatch = 256
 )
@@ -34,7 +34,8 @@ type Options struct {
 	Rate float64
 	// Timeout is how long an answer is waited for; 0 is DefaultTimeout.
 	Timeout time.Duration
-	// InFlight bounds the sockets of this scan; 0 is DefaultInFlight.
+	// InFlight bounds the sockets of this scan; 0 is half of the descriptors that this process may open (AWS Lambda gives
+	// 1,024), at most MaxInFlight.
 	InFlight int
 }
 
@@ -46,7 +47,7 @@ func (o Options) withDefaults() Options {
 		o.Timeout = DefaultTimeout
 	}
 	if o.InFlight <= 0 {
-		o.InFlight = DefaultInFlight
+		o.InFlight = min(descriptorLimit()/2, MaxInFlight)
 	}
 	return o
 }

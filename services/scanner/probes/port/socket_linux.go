@@ -122,6 +122,15 @@ func (s *slot) meetsItself(from *sources) bool {
 	return false
 }
 
+// descriptorLimit is the number of files and sockets that this process may have open. Go has raised it as far as it may.
+func descriptorLimit() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 1024
+	}
+	return int(min(limit.Cur, 1<<20))
+}
+
 // sources knows which source ports are bound by the sockets of one scanner.
 type sources struct {
 	mu    sync.Mutex

@@ -171,7 +171,7 @@ func parseStringMultimap(data []byte) (map[string][]string, error) {
 
 // bolt shakes hands with Neo4j: a magic number and four versions, answered by the one it chose (Bolt handshake, v1).
 func bolt(t *talk) *modelv1.ServiceFact {
-	if t.send([]byte{0x60, 0x60, 0xb0, 0x17, 0, 0, 4, 5, 0, 2, 4, 4, 0, 0, 0, 4, 0, 0, 0, 3}) != nil {
+	if t.send([]byte{0x60, 0x60, 0xb0, 0x17, 0, 4, 4, 5, 0, 2, 4, 4, 0, 0, 0, 4, 0, 0, 0, 3}) != nil {
 		return nil
 	}
 	chosen, err := t.take(4)

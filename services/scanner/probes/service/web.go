@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -41,7 +42,7 @@ func web(t *talk) *modelv1.ServiceFact {
 	nameProduct(fact, server, webProducts)
 	fact.Banner = safe("HTTP "+strconv.Itoa(a.status)+" "+server, maxBanner)
 	detail(fact, "http.server", server)
-	if a.status == http.StatusBadRequest && !t.secure && wantsTLS(a.body) {
+	if !t.secure && t.prober.wantsTLS(a) {
 		t.weak = true
 		return fact
 	}
@@ -56,10 +57,18 @@ func web(t *talk) *modelv1.ServiceFact {
 	return fact
 }
 
-// wantsTLS knows what servers say to plain HTTP on a port of HTTPS.
-func wantsTLS(body []byte) bool {
-	lower := bytes.ToLower(body)
-	return bytes.Contains(lower, []byte("https")) || bytes.Contains(lower, []byte("ssl")) || bytes.Contains(lower, []byte("tls"))
+// wantsTLS knows what servers say to plain HTTP on a port of HTTPS: a bad request in so many words, or a way to the same
+// port.
+func (p *prober) wantsTLS(a answer) bool {
+	if a.status == http.StatusBadRequest {
+		lower := bytes.ToLower(a.body)
+		return bytes.Contains(lower, []byte("https")) || bytes.Contains(lower, []byte("ssl")) || bytes.Contains(lower, []byte("tls"))
+	}
+	way, err := url.Parse(a.header.Get("Location"))
+	if err != nil || way.Scheme != "https" {
+		return false
+	}
+	return way.Port() == strconv.Itoa(int(p.port)) || way.Port() == "" && p.port == 443
 }
 
 // hostHeader is the name and port to ask for.

@@ -1,11 +1,13 @@
 package service
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -126,6 +128,48 @@ func TestTLSThatRefuses(t *testing.T) {
 	}
 	if got := leadTypes(result.Leads); !slices.Equal(got, []modelv1.ScanType{modelv1.ScanType_SCAN_TYPE_TLS}) {
 		t.Errorf("leads to %v", got)
+	}
+}
+
+// peeked is a connection whose first byte was read already.
+type peeked struct {
+	net.Conn
+	reader io.Reader
+}
+
+func (p *peeked) Read(b []byte) (int, error) { return p.reader.Read(b) }
+
+// Servers that speak TLS and answer plain HTTP on the same port, to say so, speak TLS.
+func TestTLSBehindAPlainAnswer(t *testing.T) {
+	for name, plain := range map[string]string{
+		"bad request": "HTTP/1.1 400 Bad Request\r\nContent-Length: 48\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+		"redirect":    "HTTP/1.1 301 Moved\r\nLocation: https://127.0.0.1:PORT/\r\nContent-Length: 0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := tlsConfig(t)
+			port := serve(t, "127.0.0.1:0", func(conn net.Conn) {
+				first := make([]byte, 1)
+				if _, err := io.ReadFull(conn, first); err != nil {
+					return
+				}
+				own := conn.LocalAddr().(*net.TCPAddr).Port
+				if first[0] != 0x16 {
+					_, _ = io.WriteString(conn, strings.ReplaceAll(plain, "PORT", strconv.Itoa(own)))
+					return
+				}
+				inside := tls.Server(&peeked{Conn: conn, reader: io.MultiReader(bytes.NewReader(first), conn)}, config)
+				if inside.Handshake() == nil {
+					if n, _ := inside.Read(make([]byte, 1024)); n > 0 {
+						_, _ = io.WriteString(inside, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: inside/1\r\n\r\n")
+					}
+				}
+			})
+			fact := factOf(t, scan(t, "127.0.0.1", port))
+			if !fact.GetTls() || fact.GetName() != "http" || fact.GetDetails()["http.server"] != "inside/1" {
+				t.Errorf("%v", fact)
+			}
+		})
 	}
 }
 
