@@ -260,7 +260,7 @@ func (s *Service) GetAssessment(ctx context.Context, req *schedulerv1.GetAssessm
 	if err != nil || ended(a.GetState()) {
 		return a, err
 	}
-	a.Progress, err = s.progress(ctx, tenant, a.GetName())
+	a.Progress, err = s.progress(ctx, tenant, a)
 	return a, err
 }
 
@@ -293,7 +293,11 @@ func (s *Service) CancelAssessment(ctx context.Context, req *schedulerv1.CancelA
 	if err != nil {
 		return nil, err
 	}
-	progress, err := s.progress(s.self(ctx, tenant), tenant, req.GetName())
+	current, _, err := s.load(ctx, tenant, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	progress, err := s.progress(s.self(ctx, tenant), tenant, current)
 	if err != nil {
 		return nil, err
 	}
@@ -322,7 +326,11 @@ func (s *Service) FinishAssessment(ctx context.Context, req *schedulerv1.FinishA
 	if err != nil {
 		return nil, err
 	}
-	progress, err := s.progress(s.self(ctx, tenant), tenant, req.GetAssessment())
+	current, _, err := s.load(ctx, tenant, req.GetAssessment())
+	if err != nil {
+		return nil, err
+	}
+	progress, err := s.progress(s.self(ctx, tenant), tenant, current)
 	if err != nil {
 		return nil, err
 	}

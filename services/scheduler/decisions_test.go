@@ -127,3 +127,21 @@ func TestResolveTargets(t *testing.T) {
 		t.Errorf("wrong targets and ports: %v", err)
 	}
 }
+
+func TestFellShort(t *testing.T) {
+	quick, standard := modelv1.Profile_PROFILE_QUICK, modelv1.Profile_PROFILE_STANDARD
+	partial, failed := modelv1.Outcome_OUTCOME_PARTIAL, modelv1.Outcome_OUTCOME_FAILED
+	for _, c := range []struct {
+		scanType modelv1.ScanType
+		outcome  modelv1.Outcome
+		profile  modelv1.Profile
+		want     bool
+	}{
+		{httpType, partial, quick, false}, {httpType, partial, standard, true}, {httpType, failed, quick, true}, {portType, partial, quick, true},
+		{tlsType, modelv1.Outcome_OUTCOME_COMPLETE, standard, false}, {tlsType, modelv1.Outcome_OUTCOME_NOT_PERMITTED, standard, true},
+	} {
+		if got := fellShort(&modelv1.Coverage{ScanType: c.scanType, Outcome: c.outcome}, c.profile); got != c.want {
+			t.Errorf("%v %v %v: %v", c.scanType, c.outcome, c.profile, got)
+		}
+	}
+}

@@ -19,20 +19,20 @@ import (
 const pageOfCoverage = 500
 
 // progress counts the jobs of an assessment: those claimed by a wave, and those with coverage.
-func (s *Service) progress(ctx context.Context, tenant, assessment string) (*schedulerv1.Progress, error) {
+func (s *Service) progress(ctx context.Context, tenant string, a *schedulerv1.Assessment) (*schedulerv1.Progress, error) {
 	p := &schedulerv1.Progress{}
-	planned, err := s.planned(ctx, tenant, assessment)
+	planned, err := s.planned(ctx, tenant, a.GetName())
 	if err != nil {
 		return nil, err
 	}
 	p.JobsPlanned = planned
 	for token := ""; ; {
-		res, err := s.ingest.ListCoverage(ctx, &ingestv1.ListCoverageRequest{Assessment: assessment, PageSize: pageOfCoverage, PageToken: token})
+		res, err := s.ingest.ListCoverage(ctx, &ingestv1.ListCoverageRequest{Assessment: a.GetName(), PageSize: pageOfCoverage, PageToken: token})
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range res.GetCoverage() {
-			count(p, c)
+			count(p, c, a.GetProfile())
 		}
 		if token = res.GetNextPageToken(); res.GetAtEnd() {
 			return p, nil
@@ -40,11 +40,18 @@ func (s *Service) progress(ctx context.Context, tenant, assessment string) (*sch
 	}
 }
 
-func count(p *schedulerv1.Progress, c *modelv1.Coverage) {
+func count(p *schedulerv1.Progress, c *modelv1.Coverage, profile modelv1.Profile) {
 	p.JobsDone++
-	if c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE {
+	if fellShort(c, profile) {
 		p.JobsFailed++
 	}
+}
+
+// fellShort says whether a job did not cover what was asked for. The quick profile asks of a web application one page only,
+// so its coverage is partial, which closes no finding, and yet all that was wanted.
+func fellShort(c *modelv1.Coverage, profile modelv1.Profile) bool {
+	quickly := profile == modelv1.Profile_PROFILE_QUICK && c.GetScanType() == modelv1.ScanType_SCAN_TYPE_HTTP
+	return c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE && !(quickly && c.GetOutcome() == modelv1.Outcome_OUTCOME_PARTIAL)
 }
 
 func (s *Service) planned(ctx context.Context, tenant, assessment string) (uint32, error) {
@@ -111,7 +118,7 @@ func (s *Service) ListAssessmentEvents(ctx context.Context, req *schedulerv1.Lis
 	res := &schedulerv1.ListAssessmentEventsResponse{}
 	for _, c := range page.GetCoverage() {
 		at.done++
-		if c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE {
+		if fellShort(c, a.GetProfile()) {
 			at.failed++
 		}
 		res.Events = append(res.Events, jobEvent(c, a.GetState(), &schedulerv1.Progress{JobsPlanned: max(planned, at.done), JobsDone: at.done, JobsFailed: at.failed}))

@@ -15,9 +15,11 @@ import (
 
 	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	reporterv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/reporter/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
 	"github.com/riskprofiler/riskprofiler/lab"
+	"github.com/riskprofiler/riskprofiler/platform/queue"
 )
 
 const (
@@ -131,14 +133,24 @@ func (p *platform) assess(request string) *schedulerv1.Assessment {
 	if err != nil {
 		p.t.Fatalf("ask for assessment %s: %v", request, err)
 	}
+	return p.closed(a)
+}
+
+// closed returns an assessment when nothing of it will change any more.
+func (p *platform) closed(a *schedulerv1.Assessment) *schedulerv1.Assessment {
+	p.t.Helper()
+	ctx, cancel := p.caller()
+	defer cancel()
+	client := schedulerv1.NewSchedulerServiceClient(p.conn)
 	for !a.GetClosed() {
 		select {
 		case <-ctx.Done():
-			p.t.Fatalf("assessment %s does not end: %v", request, a)
+			p.t.Fatalf("the assessment does not end: %v", a)
 		case <-time.After(50 * time.Millisecond):
 		}
+		var err error
 		if a, err = client.GetAssessment(ctx, &schedulerv1.GetAssessmentRequest{Name: a.GetName()}); err != nil {
-			p.t.Fatalf("look at assessment %s: %v", request, err)
+			p.t.Fatalf("look at %s: %v", a.GetName(), err)
 		}
 	}
 	return a
@@ -217,4 +229,53 @@ func difference(want, got map[string]int) string {
 		}
 	}
 	return out.String()
+}
+
+// A job during which the process ends again and again is given up in the end, since it may be the reason, and the
+// assessment says so: it neither hangs nor claims to have looked.
+func TestJobThatOutlivesTooManyProcessesIsGivenUp(t *testing.T) {
+	const network = "127.66.0.0/24"
+	l, err := lab.Start(t.Context(), lab.Options{Network: netip.MustParsePrefix(network)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	target := address(network, silentHost) + ":9999" // keeps the service scan busy for seconds
+	p := newPlatform(t, l.Resolver())
+	p.start()
+	p.authorise([]string{target})
+	ctx, cancel := p.caller()
+	defer cancel()
+	request := &schedulerv1.CreateAssessmentRequest{Targets: []string{target}, RequestId: "given-up"}
+	a, err := schedulerv1.NewSchedulerServiceClient(p.conn).CreateAssessment(ctx, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not every kill falls into the service scan, so there are more than it takes.
+	for range 3 * queue.MaxLost {
+		time.Sleep(killWithin / 4)
+		if p.scanned(a, modelv1.ScanType_SCAN_TYPE_SERVICE) {
+			break
+		}
+		p.kill()
+		p.start()
+	}
+	lines := strings.Join(slices.Sorted(maps.Keys(p.outcome(p.closed(a)))), "\n")
+	for _, want := range []string{"OUTCOME_FAILED given up after repeated failures", "STATE_INCOMPLETE 1 of 2 scan jobs"} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("the outcome does not say %q:\n%s", want, lines)
+		}
+	}
+}
+
+// scanned says whether a job of the scan type is finished.
+func (p *platform) scanned(a *schedulerv1.Assessment, scanType modelv1.ScanType) bool {
+	p.t.Helper()
+	ctx, cancel := p.caller()
+	defer cancel()
+	page, err := ingestv1.NewIngestServiceClient(p.conn).ListCoverage(ctx, &ingestv1.ListCoverageRequest{Assessment: a.GetName()})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return slices.ContainsFunc(page.GetCoverage(), func(c *modelv1.Coverage) bool { return c.GetScanType() == scanType })
 }
