@@ -106,7 +106,7 @@ func TestUsage(t *testing.T) {
 		{"unknown scan type", []string{"assess", "a.example", "--scan-types", "tls,smell"}, []string{"--scan-types", `"smell"`, "http"}},
 		{"scan type that is no scan", []string{"assess", "a.example", "--scan-types", "unspecified"}, []string{"--scan-types"}},
 		{"port too large", []string{"assess", "a.example", "--ports", "99999"}, []string{"--ports", "65535", "top100"}},
-		{"no ports", []string{"assess", "a.example", "--ports", "x", "is not a port"}, []string{"--ports", "x", "is not a port"}},
+		{"no ports", []string{"assess", "a.example", "--ports", "80-x"}, []string{"--ports", "x", "is not a port"}},
 		{"unknown output", []string{"assess", "a.example", "--output", "xml"}, []string{"--output", `"xml"`, "sarif"}},
 		{"unknown severity", []string{"assess", "a.example", "--fail-on", "bad"}, []string{"--fail-on", "critical"}},
 		{"output file in no directory", []string{"assess", "a.example", "--output-file", filepath.Join(dir, "none", "x")}, []string{"none/x", "no such file", "--output-file"}},

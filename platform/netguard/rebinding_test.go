@@ -107,7 +107,8 @@ func TestDNSRebinding(t *testing.T) {
 	if n := forbidden.count.Load(); n != 0 {
 		t.Errorf("%d connections reached the forbidden address", n)
 	}
-	if connected.Load() != lookups/2 || refused.Load() != lookups/2 || accepted.Load() != lookups/2 {
+	// More may be accepted: other tests of this machine scan its ports.
+	if connected.Load() != lookups/2 || refused.Load() != lookups/2 || accepted.Load() < lookups/2 {
 		t.Errorf("%d connected, %d accepted, %d refused, want half of %d each",
 			connected.Load(), accepted.Load(), refused.Load(), lookups)
 	}
