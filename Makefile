@@ -34,19 +34,21 @@ endif
 
 .PHONY: test
 test: ## Run every test of the workspace
-	go test $(PACKAGES)
+	go test -timeout 20m $(PACKAGES)
 
 .PHONY: race
 race: ## Run every test with the race detector (needs a C compiler)
-	CGO_ENABLED=1 go test -race -short $(PACKAGES)
+	CGO_ENABLED=1 go test -race -short -timeout 30m $(filter-out ./...,$(PACKAGES)) ./cmd/... ./lab/...
 
 .PHONY: scenario
-scenario: build ## Run the whole-system scenario in one process and as one process per service
-	go test -count=1 ./test/...
+scenario: ## Run the whole-system tests: both legs of the scenario, tenants, traces, 200 kills, hostile targets
+	RISKPROFILER_KILLS=$${RISKPROFILER_KILLS:-200} go test -count=1 -timeout 30m ./test/...
 
 .PHONY: bench
 bench: ## Run the benchmarks, each with its floor beside it, and print the ratios
-	go run ./test/bench
+	go test -run '^$$' -bench . -benchtime 20000x ./test/speed
+	cd services/scanner && go test -run '^$$' -bench PortScan -benchtime 3x ./probes/port
+	cd platform && go test -run '^$$' -bench . -benchtime 1s ./wire ./table/sqlitetable ./queue/sqlitequeue ./ratelimit
 
 .PHONY: gen
 gen: ## Generate code from the contracts

@@ -42,8 +42,6 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A limit on the size of files makes a write fail; the signal that comes with it would end the program with a stack.
-	signal.Ignore(syscall.SIGXFSZ)
 	root := newRoot()
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)

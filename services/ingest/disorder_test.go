@@ -89,7 +89,7 @@ func simulate(t *testing.T, seed uint64, dir string) {
 	}()
 	changes := queue.New(queues.Queue("changes"), queue.Options{Name: "changes"})
 	w := &world{
-		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), changes: changes, //nolint:gosec // repeatable on purpose
+		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), changes: changes,
 		service: New(Deps{Table: table.New(tables.Table("ingest"), table.Options{Name: "ingest"}), Changes: changes, Logger: slog.New(slog.DiscardHandler)}),
 	}
 	w.prepare()

@@ -57,7 +57,7 @@ func number(t *testing.T, env string, fallback uint64) uint64 {
 func TestKilledProcessLosesNothing(t *testing.T) {
 	kills, seed := int(number(t, killsEnv, usualKills)), number(t, seedEnv, uint64(time.Now().UnixNano()))
 	t.Logf("%d kills, %s=%d", kills, seedEnv, seed)
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable on purpose
+	random := rand.New(rand.NewPCG(seed, 0))
 	l, err := lab.Start(t.Context(), lab.Options{Network: netip.MustParsePrefix("127.61.0.0/24")})
 	if err != nil {
 		t.Fatal(err)
