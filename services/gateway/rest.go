@@ -8,6 +8,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -22,6 +23,12 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/wire"
 )
 
+// Paths beside the API.
+const (
+	openAPIPath = "/openapi.json"
+	healthPath  = "/healthz"
+)
+
 // jsonMarshaler writes every field of an answer, so that scripts need to know no defaults, and refuses fields of a request
 // that the contract does not have.
 var jsonMarshaler = &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
@@ -34,6 +41,9 @@ func newREST(conn grpc.ClientConnInterface, e *edge) (http.Handler, error) {
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonMarshaler),
 		runtime.WithIncomingHeaderMatcher(incomingBesidesAuthorization),
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithErrorHandler(restError),
+		runtime.WithRoutingErrorHandler(routingError),
+		runtime.SetQueryParameterParser(&queryParser{}),
 		runtime.WithMetadata(func(context.Context, *http.Request) metadata.MD { return nil }),
 	)
 	ctx := context.Background()
@@ -69,8 +79,8 @@ func newREST(conn grpc.ClientConnInterface, e *edge) (http.Handler, error) {
 	}
 	root := http.NewServeMux()
 	root.Handle("/v1/", http.MaxBytesHandler(mux, wire.MaxMessageBytes))
-	root.HandleFunc("GET /openapi.json", serveOpenAPI)
-	root.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	root.HandleFunc("GET "+openAPIPath, serveOpenAPI)
+	root.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	root.HandleFunc("/", notFound)
 	return secured(root), nil
 }
@@ -113,10 +123,15 @@ func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 }
 
 // notFound answers in the same form as every other error.
-func notFound(w http.ResponseWriter, _ *http.Request) {
+func notFound(w http.ResponseWriter, r *http.Request) {
+	code, answer := codes.NotFound, "no such path; the API begins at /v1/ and is described at /openapi.json"
+	httpStatus := http.StatusNotFound
+	if r.URL.Path == openAPIPath || r.URL.Path == healthPath {
+		code, answer, httpStatus = codes.Unimplemented, "only GET is allowed here", http.StatusMethodNotAllowed
+	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusNotFound)
-	_ = json.NewEncoder(w).Encode(map[string]any{"code": 5, "message": "no such path; the API begins at /v1/ and is described at /openapi.json", "details": []any{}})
+	w.WriteHeader(httpStatus)
+	_ = json.NewEncoder(w).Encode(map[string]any{"code": code, "message": answer, "details": []any{}})
 }
 
 // watchREST streams the events of an assessment, one JSON object a line, as server streams of REST gateways do.

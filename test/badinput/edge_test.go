@@ -63,6 +63,11 @@ type bad struct {
 func badRequests() []bad {
 	const id = "assets/aaaaaaaaaaaaaaaa"
 	return []bad{
+		{name: "page size that is no number", method: "GET", path: "/v1/assets?pageSize=many", status: 400, code: codes.InvalidArgument},
+		{name: "unknown parameter", method: "GET", path: "/v1/assets?colour=red", status: 400, code: codes.InvalidArgument},
+		{name: "10 MiB", method: "POST", path: "/v1/assessments", body: `{"targets":["` + strings.Repeat("a", 10<<20) + `"]}`, status: 413},
+		{name: "method not allowed", method: "DELETE", path: "/v1/assets", status: 405},
+		{name: "method not allowed beside the API", method: "POST", path: "/openapi.json", body: `{}`, status: 405},
 		{name: "unknown field", method: "POST", path: "/v1/assessments", body: `{"targets":["example.com"],"colour":"red"}`, status: 400, code: codes.InvalidArgument, says: "colour"},
 		{name: "wrong type", method: "POST", path: "/v1/assessments", body: `{"targets":7}`, status: 400, code: codes.InvalidArgument, says: "line 1:12"},
 		{name: "no JSON", method: "POST", path: "/v1/assessments", body: `targets=example.com`, status: 400, code: codes.InvalidArgument},
