@@ -147,7 +147,7 @@ func Processes(t testing.TB, o Options) *Platform {
 func startService(t testing.TB, path string, env map[string]string) {
 	t.Helper()
 	log := &lockedBuffer{}
-	cmd := exec.Command(path) //nolint:gosec,noctx // built by this test; ended by SIGTERM below and not by a context's SIGKILL
+	cmd := exec.Command(path) //nolint:noctx // built by this test; ended by SIGTERM below and not by a context's SIGKILL
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), "GOMEMLIMIT=512MiB")
 	for k, v := range env {
@@ -188,7 +188,7 @@ func binaries(t testing.TB) string {
 		for _, s := range specs() {
 			args = append(args, "./services/"+s.Name+"/cmd/"+s.Name)
 		}
-		cmd := exec.Command("go", args...) //nolint:gosec,noctx // fixed arguments
+		cmd := exec.Command("go", args...) //nolint:noctx // fixed arguments
 		cmd.Dir = ".."
 		if out, err := cmd.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("build the services: %w\n%s", err, out)

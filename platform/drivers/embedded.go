@@ -33,7 +33,7 @@ func Embedded(ctx context.Context, settings map[string]string) (app.Backends, er
 	}
 	instance := settings["RISKPROFILER_INSTANCE"]
 	if instance == "" {
-		instance = "riskprofiler"
+		instance = alone
 	}
 	e := &embedded{dir: dir}
 	if e.lock, err = lock(dir, instance); err != nil {
@@ -51,7 +51,10 @@ func (e *embedded) open(ctx context.Context, instance string) (err error) {
 	if e.tables, err = sqlitetable.Open(ctx, sqlitetable.Options{Path: filepath.Join(e.dir, "tables.db")}); err != nil {
 		return err
 	}
-	e.queues, err = sqlitequeue.Open(ctx, sqlitequeue.Options{Path: filepath.Join(e.dir, "queues.db"), Consumer: instance, ReleaseOnOpen: true})
+	e.queues, err = sqlitequeue.Open(ctx, sqlitequeue.Options{
+		Path:     filepath.Join(e.dir, "queues.db"),
+		Consumer: instance, ReleaseOnOpen: true, Exclusive: instance == alone,
+	})
 	return err
 }
 
@@ -69,6 +72,9 @@ func lock(dir, instance string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// alone is the instance of a process that has the directory to itself; others name theirs in RISKPROFILER_INSTANCE.
+const alone = "riskprofiler"
 
 // writable makes the directory and says in one line what is wrong if it cannot be written to.
 func writable(dir string) error {

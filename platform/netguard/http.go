@@ -153,7 +153,7 @@ func (g *Guard) CheckRedirect(limit int, same func(*url.URL) error) func(*http.R
 				kept[name] = values
 			}
 		}
-		r.Header = kept
+		r.Header = kept //nolint:gosec // G119: what is kept is a list without credentials
 		return nil
 	}
 }

@@ -84,7 +84,7 @@ func (e *RefusedError) FaultCode() fault.Code {
 
 // Is makes errors.Is(err, fault.PermissionDenied) work.
 func (e *RefusedError) Is(target error) bool {
-	code, ok := target.(fault.Code) //nolint:errorlint // a sentinel is compared, not unwrapped
+	code, ok := target.(fault.Code)
 	return ok && code == e.FaultCode()
 }
 

@@ -128,7 +128,7 @@ func startNameServer(t *testing.T, handler func(*nameServer) dns.Handler) *nameS
 		} {
 			started := make(chan struct{})
 			server.NotifyStartedFunc = func() { close(started) }
-			go server.ActivateAndServe() //nolint:errcheck // ends with Shutdown
+			go server.ActivateAndServe()
 			<-started
 			t.Cleanup(func() { server.Shutdown() })
 		}

@@ -93,7 +93,7 @@ func (l *Limiter) serve(batch []*request) {
 				cancel()
 			}
 		})
-		defer stop()
+		defer stop() //nolint:revive // each of a batch, bounded by its size
 	}
 	err := l.settle(ctx, batch)
 	if errors.Is(err, fault.DataLoss) && len(batch) > 1 {

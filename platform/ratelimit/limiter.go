@@ -118,7 +118,7 @@ func (l *Limiter) Take(ctx context.Context, buckets []Bucket) (Decision, error) 
 			return Decision{}, ended(ctx.Err())
 		case l.turn <- struct{}{}:
 			if batch := l.nextBatch(); len(batch) > 0 {
-				l.serve(batch)
+				l.serve(batch) //nolint:contextcheck // a batch serves many callers, each with its own context
 			}
 			<-l.turn
 		}

@@ -230,7 +230,7 @@ func TestWait(t *testing.T) {
 		before := time.Now()
 		err := l.Wait(ctx, bucket)
 		delay, has := fault.RetryDelay(err)
-		if !errors.Is(err, fault.ResourceExhausted) || !has || delay <= 0 || delay > 500*time.Millisecond || time.Now() != before {
+		if !errors.Is(err, fault.ResourceExhausted) || !has || delay <= 0 || delay > 500*time.Millisecond || !time.Now().Equal(before) {
 			t.Errorf("deadline before the permit: %v, delay %v after %v, want at once", err, delay, time.Since(before))
 		}
 		gone, leave := context.WithCancel(context.Background())

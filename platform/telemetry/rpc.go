@@ -183,7 +183,7 @@ func describe(span trace.Span, code codes.Code, err error, failed bool) {
 
 // codeName is the code as the conventions and gRPC's documents write it: "NOT_FOUND".
 func codeName(code codes.Code) string {
-	names := [...]string{"OK", "CANCELLED", //nolint:misspell // gRPC spells it so
+	names := [...]string{"OK", "CANCELLED",
 		"UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
 		"ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
 		"OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"}

@@ -108,7 +108,7 @@ func keyOf(ctx context.Context) (string, error) {
 
 // serve serves gRPC and REST on one listener: a connection that begins as HTTP/2 without TLS is gRPC, any other is REST.
 func (e *edge) serve(ctx context.Context, l net.Listener) error {
-	grpcServer := e.grpcServer()
+	grpcServer := e.grpcServer() //nolint:contextcheck // a stream's context is its caller's, not the server's
 	httpServer := &http.Server{
 		Handler: e.rest, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(e.service.log.Handler(), slog.LevelDebug),
@@ -143,7 +143,7 @@ func (e *edge) grpcServer() *grpc.Server {
 	server := grpc.NewServer(wire.GRPCServerOptions(e.options, e.authenticateStream)...)
 	for _, desc := range e.descs {
 		if desc.ServiceName == schedulerv1.SchedulerService_ServiceDesc.ServiceName {
-			desc = e.withWatch(desc) //nolint:contextcheck // a stream's context is the caller's, not the server's
+			desc = e.withWatch(desc)
 		}
 		server.RegisterService(desc, nil)
 	}

@@ -102,7 +102,7 @@ func (s *Service) complete(ctx context.Context, r *modelv1.ScanCompleted) error 
 // parkedResult fails the step whose result could not be taken, so that the workflow goes on.
 func (s *Service) parkedResult(ctx context.Context, m queue.Message, cause error) error {
 	r := &modelv1.ScanCompleted{}
-	if proto.Unmarshal(m.Body, r) != nil || r.GetTaskToken() == "" {
+	if unreadable := proto.Unmarshal(m.Body, r); unreadable != nil || r.GetTaskToken() == "" {
 		return nil // nobody waits for what cannot be read
 	}
 	err := s.workflow.Fail(ctx, r.GetTaskToken(), "RiskProfiler.ResultParked", cause.Error())

@@ -64,8 +64,8 @@ func readTask(m queue.Message) (*modelv1.ScanTask, error) {
 
 // parked sends a result that says that the job failed, so that the workflow goes on and the coverage is honest.
 func (s *Service) parked(ctx context.Context, m queue.Message, cause error) error {
-	task, err := readTask(m)
-	if err != nil {
+	task, unreadable := readTask(m)
+	if unreadable != nil {
 		return nil // nobody waits for what cannot be read
 	}
 	now := timestamppb.Now()

@@ -51,7 +51,10 @@ func count(p *schedulerv1.Progress, c *modelv1.Coverage, profile modelv1.Profile
 // so its coverage is partial, which closes no finding, and yet all that was wanted.
 func fellShort(c *modelv1.Coverage, profile modelv1.Profile) bool {
 	quickly := profile == modelv1.Profile_PROFILE_QUICK && c.GetScanType() == modelv1.ScanType_SCAN_TYPE_HTTP
-	return c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE && !(quickly && c.GetOutcome() == modelv1.Outcome_OUTCOME_PARTIAL)
+	if quickly && c.GetOutcome() == modelv1.Outcome_OUTCOME_PARTIAL {
+		return false
+	}
+	return c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE
 }
 
 func (s *Service) planned(ctx context.Context, tenant, assessment string) (uint32, error) {

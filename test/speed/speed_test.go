@@ -75,7 +75,8 @@ func platform(b *testing.B) (address, key string, host *app.Host) {
 		return err
 	})
 	ctx, stop := context.WithCancel(context.Background())
-	go func() { done <- host.Run(ctx) }()
+	run := host.Run
+	go func() { done <- run(ctx) }()
 	<-ready
 	b.Cleanup(func() {
 		stop()
@@ -255,14 +256,14 @@ func BenchmarkObservations(b *testing.B) {
 		close(next)
 		group.Wait()
 		for n := range total {
-			awaitRisk(b, reader, risks, n)
+			awaitRisk(reader, b, risks, n)
 		}
 		report(b, "observations", "obs/s", float64(total*perResult)/b.Elapsed().Seconds(), false)
 	})
 }
 
 // awaitRisk returns when the risk of a result is stored.
-func awaitRisk(b *testing.B, ctx context.Context, client correlatorv1.CorrelatorServiceClient, n int) {
+func awaitRisk(ctx context.Context, b *testing.B, client correlatorv1.CorrelatorServiceClient, n int) {
 	value := result(n).GetJob().GetTarget().GetValue()
 	for {
 		res, err := client.GetAssetFindings(ctx, &correlatorv1.GetAssetFindingsRequest{Asset: assetid.Name(int32(modelv1.AssetKind_ASSET_KIND_IP), value)})
@@ -307,6 +308,9 @@ func upserts(b *testing.B) float64 {
 				b.Fatal(err)
 			}
 			done++
+		}
+		if err := statement.Close(); err != nil {
+			b.Fatal(err)
 		}
 		if err := tx.Commit(); err != nil {
 			b.Fatal(err)
