@@ -137,7 +137,7 @@ func TestFellShort(t *testing.T) {
 		profile  modelv1.Profile
 		want     bool
 	}{
-		{httpType, partial, quick, false}, {httpType, partial, standard, true}, {httpType, failed, quick, true}, {portType, partial, quick, true},
+		{httpType, partial, quick, false}, {httpType, partial, standard, true}, {httpType, failed, quick, true}, {portType, partial, quick, false}, {portType, failed, standard, true}, {serviceType, partial, standard, true},
 		{tlsType, modelv1.Outcome_OUTCOME_COMPLETE, standard, false}, {tlsType, modelv1.Outcome_OUTCOME_NOT_PERMITTED, standard, true},
 	} {
 		if got := fellShort(&modelv1.Coverage{ScanType: c.scanType, Outcome: c.outcome}, c.profile); got != c.want {

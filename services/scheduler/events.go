@@ -48,10 +48,12 @@ func count(p *schedulerv1.Progress, c *modelv1.Coverage, profile modelv1.Profile
 }
 
 // fellShort says whether a job did not cover what was asked for. The quick profile asks of a web application one page only,
-// so its coverage is partial, which closes no finding, and yet all that was wanted.
+// so its coverage is partial, which closes no finding, and yet all that was wanted. The same is true of an address where
+// nothing answers at all: most of the addresses of a range are such.
 func fellShort(c *modelv1.Coverage, profile modelv1.Profile) bool {
 	quickly := profile == modelv1.Profile_PROFILE_QUICK && c.GetScanType() == modelv1.ScanType_SCAN_TYPE_HTTP
-	if quickly && c.GetOutcome() == modelv1.Outcome_OUTCOME_PARTIAL {
+	silent := c.GetScanType() == modelv1.ScanType_SCAN_TYPE_PORT && c.GetObservationCount() == 0
+	if (quickly || silent) && c.GetOutcome() == modelv1.Outcome_OUTCOME_PARTIAL {
 		return false
 	}
 	return c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE
