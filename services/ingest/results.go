@@ -102,8 +102,8 @@ func (s *Service) complete(ctx context.Context, r *modelv1.ScanCompleted) error 
 // parkedResult fails the step whose result could not be taken, so that the workflow goes on.
 func (s *Service) parkedResult(ctx context.Context, m queue.Message, cause error) error {
 	r := &modelv1.ScanCompleted{}
-	if unreadable := proto.Unmarshal(m.Body, r); unreadable != nil || r.GetTaskToken() == "" {
-		return nil // nobody waits for what cannot be read
+	if err := proto.Unmarshal(m.Body, r); err != nil || r.GetTaskToken() == "" {
+		return nil //nolint:nilerr // nobody waits for what cannot be read
 	}
 	err := s.workflow.Fail(ctx, r.GetTaskToken(), "RiskProfiler.ResultParked", cause.Error())
 	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.FailedPrecondition) {

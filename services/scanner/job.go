@@ -64,9 +64,10 @@ func readTask(m queue.Message) (*modelv1.ScanTask, error) {
 
 // parked sends a result that says that the job failed, so that the workflow goes on and the coverage is honest.
 func (s *Service) parked(ctx context.Context, m queue.Message, cause error) error {
-	task, unreadable := readTask(m)
-	if unreadable != nil {
-		return nil // nobody waits for what cannot be read
+	task, err := readTask(m)
+	if err != nil {
+		s.log.WarnContext(ctx, "gave up a message that is no scan job", slog.Any("error", err))
+		return nil //nolint:nilerr // nobody waits for what cannot be read
 	}
 	now := timestamppb.Now()
 	return s.send(ctx, task, &modelv1.ScanCompleted{

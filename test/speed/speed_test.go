@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -294,27 +295,29 @@ func upserts(b *testing.B) float64 {
 		b.Fatal(err)
 	}
 	b.ResetTimer()
-	for done := 0; done < b.N; {
-		tx, err := db.BeginTx(b.Context(), nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		statement, err := tx.PrepareContext(b.Context(), "INSERT INTO t (k, v) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v")
-		if err != nil {
-			b.Fatal(err)
-		}
-		for range min(100, b.N-done) {
-			if _, err := statement.ExecContext(b.Context(), fmt.Sprintf("key%d", done), raw); err != nil {
-				b.Fatal(err)
-			}
-			done++
-		}
-		if err := statement.Close(); err != nil {
-			b.Fatal(err)
-		}
-		if err := tx.Commit(); err != nil {
+	for done := 0; done < b.N; done += 100 {
+		if err := upsertBatch(b.Context(), db, raw, done, min(100, b.N-done)); err != nil {
 			b.Fatal(err)
 		}
 	}
 	return float64(b.N) / b.Elapsed().Seconds()
+}
+
+// upsertBatch writes n rows in one transaction.
+func upsertBatch(ctx context.Context, db *sql.DB, raw []byte, from, n int) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	statement, err := tx.PrepareContext(ctx, "INSERT INTO t (k, v) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v")
+	if err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	defer func() { _ = statement.Close() }()
+	for i := range n {
+		if _, err := statement.ExecContext(ctx, fmt.Sprintf("key%d", from+i), raw); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+	}
+	return tx.Commit()
 }
