@@ -67,7 +67,7 @@ func (s *Service) parked(ctx context.Context, m queue.Message, cause error) erro
 	task, err := readTask(m)
 	if err != nil {
 		s.log.WarnContext(ctx, "gave up a message that is no scan job", slog.Any("error", err))
-		return nil //nolint:nilerr // nobody waits for what cannot be read
+		return nil // nobody waits for what cannot be read
 	}
 	now := timestamppb.Now()
 	return s.send(ctx, task, &modelv1.ScanCompleted{
