@@ -142,7 +142,7 @@ func continued(f, before *correlatorv1.Finding, now time.Time) *correlatorv1.Fin
 	switch before.GetState() {
 	case correlatorv1.Finding_STATE_RESOLVED:
 		f.ReopenCount++
-		f.State = triaged(f, before, now)
+		f.State = triaged(f, now)
 	case correlatorv1.Finding_STATE_ACCEPTED, correlatorv1.Finding_STATE_FALSE_POSITIVE:
 		f.State = before.GetState()
 		if accepted := before.GetTriage().GetExpireTime(); before.GetState() == correlatorv1.Finding_STATE_ACCEPTED && !accepted.AsTime().After(now) {
@@ -153,7 +153,7 @@ func continued(f, before *correlatorv1.Finding, now time.Time) *correlatorv1.Fin
 }
 
 // triaged is the state of a finding that came back: an acceptance that still runs holds again, else it is open.
-func triaged(f, _ *correlatorv1.Finding, now time.Time) correlatorv1.Finding_State {
+func triaged(f *correlatorv1.Finding, now time.Time) correlatorv1.Finding_State {
 	if e := f.GetTriage().GetExpireTime(); e != nil && e.AsTime().After(now) {
 		return correlatorv1.Finding_STATE_ACCEPTED
 	}
