@@ -170,6 +170,7 @@ func (k *check) proto() *correlatorv1.Check {
 
 // program is a compiled check.
 type program struct {
+	screen  screen
 	holds   cel.Program
 	summary cel.Program
 }

@@ -88,7 +88,7 @@ func judge(t *testing.T, k *check, e example) (bool, string) {
 			t.Fatal(err)
 		}
 	}
-	s := scene{name: k.Fact, variables: map[string]any{
+	s := scene{name: k.Fact, fact: fact.ProtoReflect(), variables: map[string]any{
 		k.Fact: fact, "asset": asset, "observation": &modelv1.Observation{Location: "www.example.com:443/tcp"}, "now": now,
 	}}
 	held, err := k.holds(s)

@@ -11,6 +11,8 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 )
@@ -46,40 +48,46 @@ func compile(k *check) (*program, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "make condition environment")
 	}
-	holds, err := compileOne(env, k.Condition, cel.BoolType)
+	holds, condition, err := compileOne(env, k.Condition, cel.BoolType)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "condition of %s", k.ID)
 	}
-	summary, err := compileOne(env, k.Summary, cel.StringType)
+	summary, _, err := compileOne(env, k.Summary, cel.StringType)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "summary of %s", k.ID)
 	}
-	return &program{holds: holds, summary: summary}, nil
+	quick := screenOf(condition.NativeRep().Expr(), k.Fact, facts[k.Fact].message.ProtoReflect().Descriptor())
+	return &program{screen: quick, holds: holds, summary: summary}, nil
 }
 
-func compileOne(env *cel.Env, text string, want *cel.Type) (cel.Program, error) {
+func compileOne(env *cel.Env, text string, want *cel.Type) (cel.Program, *cel.Ast, error) {
 	ast, issues := env.Compile(text)
 	if issues.Err() != nil {
-		return nil, issues.Err()
+		return nil, nil, issues.Err()
 	}
 	if !ast.OutputType().IsExactType(want) {
-		return nil, fault.New(fault.Invalid, "it gives %s and not %s", ast.OutputType(), want)
+		return nil, nil, fault.New(fault.Invalid, "it gives %s and not %s", ast.OutputType(), want)
 	}
 	// No cost limit: the shipped conditions are ours, CEL has no loops but over lists, and the lists of facts are bounded.
 	// Counting costs would double the time of every evaluation.
-	return env.Program(ast, cel.EvalOptions(cel.OptOptimize))
+	p, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize))
+	return p, ast, err
 }
 
 // scene is what a condition sees.
 type scene struct {
 	name      string
+	fact      protoreflect.Message
 	variables map[string]any
 }
 
 // newScene makes the scene of one observation, for all the checks that read it.
 func newScene(o *modelv1.Observation, asset *modelv1.Asset, now time.Time) scene {
 	name, fact := factOf(o)
-	return scene{name: name, variables: map[string]any{name: fact, "asset": asset, "observation": o, "now": now}}
+	if fact == nil {
+		return scene{}
+	}
+	return scene{name: name, fact: fact.ProtoReflect(), variables: map[string]any{name: fact, "asset": asset, "observation": o, "now": now}}
 }
 
 // holds evaluates a check on one fact.
@@ -87,6 +95,9 @@ func (k *check) holds(s scene) (bool, error) {
 	p, err := k.compiled()
 	if err != nil {
 		return false, err
+	}
+	if !p.screen.passes(s.fact) {
+		return false, nil
 	}
 	out, _, err := p.holds.Eval(s.variables)
 	if err != nil {
