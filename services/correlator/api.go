@@ -13,9 +13,12 @@ import (
 	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/filter"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
 const (
@@ -88,9 +91,9 @@ func listed[M proto.Message](ctx context.Context, s *Service, tenant string, o o
 	}
 	var out []M
 	for _, item := range page.Items {
-		m := fresh()
-		if err := proto.Unmarshal(item.Value, m); err != nil {
-			return nil, "", fault.Wrap(fault.DataLoss, err, "decode stored %s", m.ProtoReflect().Descriptor().Name())
+		m, err := protoitem.Decode(item, fresh())
+		if err != nil {
+			return nil, "", err
 		}
 		if match(m) {
 			out = append(out, m)
@@ -101,7 +104,7 @@ func listed[M proto.Message](ctx context.Context, s *Service, tenant string, o o
 
 // ListFindings lists findings, worst first unless asked otherwise.
 func (s *Service) ListFindings(ctx context.Context, req *correlatorv1.ListFindingsRequest) (*correlatorv1.ListFindingsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +122,7 @@ func (s *Service) ListFindings(ctx context.Context, req *correlatorv1.ListFindin
 
 // ListRisks lists risks, worst first unless asked otherwise.
 func (s *Service) ListRisks(ctx context.Context, req *correlatorv1.ListRisksRequest) (*correlatorv1.ListRisksResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -144,15 +147,13 @@ func load[M proto.Message](ctx context.Context, s *Service, key table.Key, name 
 	if err != nil {
 		return into, 0, err
 	}
-	if err := proto.Unmarshal(item.Value, into); err != nil {
-		return into, 0, fault.Wrap(fault.DataLoss, err, "decode stored %s", into.ProtoReflect().Descriptor().Name())
-	}
-	return into, item.Revision, nil
+	into, err = protoitem.Decode(item, into)
+	return into, item.Revision, err
 }
 
 // GetFinding returns one finding.
 func (s *Service) GetFinding(ctx context.Context, req *correlatorv1.GetFindingRequest) (*correlatorv1.Finding, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +163,7 @@ func (s *Service) GetFinding(ctx context.Context, req *correlatorv1.GetFindingRe
 
 // GetRisk returns one risk with its findings.
 func (s *Service) GetRisk(ctx context.Context, req *correlatorv1.GetRiskRequest) (*correlatorv1.GetRiskResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +209,7 @@ func (s *Service) ReopenFinding(ctx context.Context, req *correlatorv1.ReopenFin
 
 // triage stores a person's decision and computes the asset's risks again from it, in one evaluation.
 func (s *Service) triage(ctx context.Context, findingName string, state correlatorv1.Finding_State, reason string, end *timestamppb.Timestamp) (*correlatorv1.Finding, error) {
-	tenant, who, err := tenantOf(ctx)
+	tenant, who, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +262,7 @@ func (s *Service) ListChecks(context.Context, *correlatorv1.ListChecksRequest) (
 
 // Reevaluate runs the checks over stored facts.
 func (s *Service) Reevaluate(ctx context.Context, req *correlatorv1.ReevaluateRequest) (*correlatorv1.ReevaluateResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +294,7 @@ func (s *Service) Reevaluate(ctx context.Context, req *correlatorv1.ReevaluateRe
 
 // EvaluateAssessment evaluates one page of what an assessment reached, so that the report that follows sees all of it.
 func (s *Service) EvaluateAssessment(ctx context.Context, req *correlatorv1.EvaluateAssessmentRequest) (*correlatorv1.EvaluateAssessmentResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -315,11 +316,11 @@ func (s *Service) EvaluateAssessment(ctx context.Context, req *correlatorv1.Eval
 // GetAssetFindings returns all that follows from one asset. One that was never evaluated is as absent as one that does not
 // exist.
 func (s *Service) GetAssetFindings(ctx context.Context, req *correlatorv1.GetAssetFindingsRequest) (*correlatorv1.GetAssetFindingsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.loadKnown(ctx, tenant, id(req.GetAsset()))
+	k, err := s.loadKnown(ctx, tenant, resource.ID(req.GetAsset()))
 	if err != nil {
 		return nil, err
 	}
@@ -335,9 +336,9 @@ func (s *Service) GetAssetFindings(ctx context.Context, req *correlatorv1.GetAss
 		if !strings.HasPrefix(key.Sort, prefixRisk) {
 			continue
 		}
-		r := &correlatorv1.Risk{}
-		if err := proto.Unmarshal(item.Value, r); err != nil {
-			return nil, fault.Wrap(fault.DataLoss, err, "decode stored risk")
+		r, err := protoitem.Decode(item, &correlatorv1.Risk{})
+		if err != nil {
+			return nil, err
 		}
 		res.Risks = append(res.Risks, r)
 	}

@@ -14,8 +14,6 @@ import (
 	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	"github.com/riskprofiler/riskprofiler/platform/app"
-	"github.com/riskprofiler/riskprofiler/platform/authn"
-	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 )
@@ -74,13 +72,4 @@ func build(d app.Deps) (app.Service, error) {
 		Register: func(r grpc.ServiceRegistrar) { correlatorv1.RegisterCorrelatorServiceServer(r, s) },
 		Handlers: map[string]queue.Handler{changesQueue: s.handleChange},
 	}, nil
-}
-
-// tenantOf is the tenant a request is made for. It comes from the credential and from nowhere else.
-func tenantOf(ctx context.Context) (string, authn.Principal, error) {
-	p, ok := authn.FromContext(ctx)
-	if !ok || p.Tenant == "" {
-		return "", p, fault.New(fault.PermissionDenied, "the caller belongs to no tenant")
-	}
-	return p.Tenant, p, nil
 }

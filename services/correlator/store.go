@@ -15,7 +15,9 @@ import (
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
 )
 
@@ -43,49 +45,45 @@ const (
 	maxStored = 10000
 )
 
-func id(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
-
 // assetOf is the asset's id in the name of a finding or risk.
 func assetOf(name string) string {
-	asset, _, _ := strings.Cut(id(name), "-")
+	asset, _, _ := strings.Cut(resource.ID(name), "-")
 	return asset
 }
 
 func partition(tenant, assetID string) string { return "T#" + tenant + "#A#" + assetID }
 
 func findingKey(tenant, name string) table.Key {
-	return table.Key{Partition: partition(tenant, assetOf(name)), Sort: prefixFinding + id(name)}
+	return table.Key{Partition: partition(tenant, assetOf(name)), Sort: prefixFinding + resource.ID(name)}
 }
 
 func riskKey(tenant, name string) table.Key {
-	return table.Key{Partition: partition(tenant, assetOf(name)), Sort: prefixRisk + id(name)}
+	return table.Key{Partition: partition(tenant, assetOf(name)), Sort: prefixRisk + resource.ID(name)}
 }
 
-// sortableTime is a time as text that sorts by time.
-func sortableTime(t time.Time) string { return t.UTC().Format("20060102T150405.000000000") }
-
 func findingItem(tenant string, f *correlatorv1.Finding) (table.Item, error) {
-	value, err := proto.Marshal(f)
+	item, err := protoitem.New(findingKey(tenant, f.GetName()), f)
 	if err != nil {
-		return table.Item{}, fault.Wrap(fault.Internal, err, "encode finding")
+		return table.Item{}, err
 	}
-	seen := sortableTime(f.GetLastSeen().AsTime())
-	return table.Item{Key: findingKey(tenant, f.GetName()), Value: value, Indexes: map[string]table.Key{
-		indexFindings:     {Partition: "T#" + tenant, Sort: fmt.Sprintf("%d#%s#%s", f.GetSeverity(), seen, id(f.GetName()))},
-		indexFindingsSeen: {Partition: "T#" + tenant, Sort: seen + "#" + id(f.GetName())},
-	}}, nil
+	seen := resource.SortableTime(f.GetLastSeen().AsTime())
+	item.Indexes = map[string]table.Key{
+		indexFindings:     {Partition: "T#" + tenant, Sort: fmt.Sprintf("%d#%s#%s", f.GetSeverity(), seen, resource.ID(f.GetName()))},
+		indexFindingsSeen: {Partition: "T#" + tenant, Sort: seen + "#" + resource.ID(f.GetName())},
+	}
+	return item, nil
 }
 
 func riskItem(tenant string, r *correlatorv1.Risk) (table.Item, error) {
-	value, err := proto.Marshal(r)
+	item, err := protoitem.New(riskKey(tenant, r.GetName()), r)
 	if err != nil {
-		return table.Item{}, fault.Wrap(fault.Internal, err, "encode risk")
+		return table.Item{}, err
 	}
-	item := table.Item{Key: riskKey(tenant, r.GetName()), Value: value, Indexes: map[string]table.Key{
-		indexRisks: {Partition: "T#" + tenant, Sort: fmt.Sprintf("%07.2f#%s", r.GetScore(), id(r.GetName()))},
-	}}
+	item.Indexes = map[string]table.Key{
+		indexRisks: {Partition: "T#" + tenant, Sort: fmt.Sprintf("%07.2f#%s", r.GetScore(), resource.ID(r.GetName()))},
+	}
 	if r.GetDueTime() != nil {
-		item.Indexes[indexRisksDue] = table.Key{Partition: "T#" + tenant, Sort: sortableTime(r.GetDueTime().AsTime()) + "#" + id(r.GetName())}
+		item.Indexes[indexRisksDue] = table.Key{Partition: "T#" + tenant, Sort: resource.SortableTime(r.GetDueTime().AsTime()) + "#" + resource.ID(r.GetName())}
 	}
 	return item, nil
 }
@@ -141,9 +139,9 @@ func (k *known) add(item table.Item) error {
 		}
 		return nil
 	case strings.HasPrefix(item.Key.Sort, prefixFinding):
-		f := &correlatorv1.Finding{}
-		if err := proto.Unmarshal(item.Value, f); err != nil {
-			return fault.Wrap(fault.DataLoss, err, "decode stored finding")
+		f, err := protoitem.Decode(item, &correlatorv1.Finding{})
+		if err != nil {
+			return err
 		}
 		k.findings[f.GetName()] = f
 	}
@@ -179,7 +177,7 @@ func (s *Service) evaluate(ctx context.Context, tenant, asset string, force bool
 		if err != nil {
 			return false, err
 		}
-		k, err := s.loadKnown(ctx, tenant, id(asset))
+		k, err := s.loadKnown(ctx, tenant, resource.ID(asset))
 		if err != nil {
 			return false, err
 		}
@@ -195,7 +193,7 @@ func (s *Service) evaluate(ctx context.Context, tenant, asset string, force bool
 		if err != nil {
 			return false, err
 		}
-		changed, err := s.store(ctx, tenant, id(asset), k, out, mark{state.GetVersion(), catalogue.Version, now.Add(timeStep)})
+		changed, err := s.store(ctx, tenant, resource.ID(asset), k, out, mark{state.GetVersion(), catalogue.Version, now.Add(timeStep)})
 		if !errors.Is(err, fault.Conflict) {
 			return changed, err
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -16,7 +15,9 @@ import (
 	accessv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/access/v1"
 	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
 // The table's partitions. ARCHITECTURE.md lists the access patterns.
@@ -30,13 +31,11 @@ const (
 	indexKeys        = "keys"
 )
 
-func id(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
-
 func tenantKey(tenant string) table.Key {
-	return table.Key{Partition: tenantsPartition, Sort: id(tenant)}
+	return table.Key{Partition: tenantsPartition, Sort: resource.ID(tenant)}
 }
 
-func keyKey(key string) table.Key { return table.Key{Partition: "K#" + id(key)} }
+func keyKey(key string) table.Key { return table.Key{Partition: "K#" + resource.ID(key)} }
 
 func principal(ctx context.Context) (authn.Principal, error) {
 	p, ok := authn.FromContext(ctx)
@@ -85,11 +84,11 @@ func (s *Service) CreateTenant(ctx context.Context, req *accessv1.CreateTenantRe
 		tenantID = "t" + randomID(8)
 	}
 	t := &accessv1.Tenant{Name: "tenants/" + tenantID, DisplayName: req.GetTenant().GetDisplayName(), CreateTime: timestamppb.Now()}
-	raw, err := proto.Marshal(t)
+	item, err := protoitem.New(tenantKey(tenantID), t)
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, err, "encode tenant")
+		return nil, err
 	}
-	err = s.table.Write(ctx, table.Write{Item: table.Item{Key: tenantKey(tenantID), Value: raw}})
+	err = s.table.Write(ctx, table.Write{Item: item})
 	if errors.Is(err, fault.Conflict) {
 		return nil, fault.WithField(fault.New(fault.AlreadyExists, "tenant %s exists", tenantID), "tenant_id", "choose another id")
 	}
@@ -99,16 +98,13 @@ func (s *Service) CreateTenant(ctx context.Context, req *accessv1.CreateTenantRe
 func (s *Service) loadTenant(ctx context.Context, tenant string) (*accessv1.Tenant, int64, error) {
 	item, err := s.table.Get(ctx, tenantKey(tenant))
 	if errors.Is(err, fault.NotFound) {
-		return nil, 0, fault.New(fault.NotFound, "%s does not exist", "tenants/"+id(tenant))
+		return nil, 0, fault.New(fault.NotFound, "%s does not exist", "tenants/"+resource.ID(tenant))
 	}
 	if err != nil {
 		return nil, 0, err
 	}
-	t := &accessv1.Tenant{}
-	if err := proto.Unmarshal(item.Value, t); err != nil {
-		return nil, 0, fault.Wrap(fault.DataLoss, err, "decode stored tenant")
-	}
-	return t, item.Revision, nil
+	t, err := protoitem.Decode(item, &accessv1.Tenant{})
+	return t, item.Revision, err
 }
 
 // GetTenant returns a tenant. Only operators see others than their own.
@@ -117,7 +113,7 @@ func (s *Service) GetTenant(ctx context.Context, req *accessv1.GetTenantRequest)
 	if err != nil {
 		return nil, err
 	}
-	if id(req.GetName()) != p.Tenant && !p.HasRole(authn.RoleOperator) {
+	if resource.ID(req.GetName()) != p.Tenant && !p.HasRole(authn.RoleOperator) {
 		return nil, fault.New(fault.NotFound, "%s does not exist", req.GetName())
 	}
 	t, _, err := s.loadTenant(ctx, req.GetName())
@@ -126,26 +122,19 @@ func (s *Service) GetTenant(ctx context.Context, req *accessv1.GetTenantRequest)
 
 // ListTenants lists all tenants.
 func (s *Service) ListTenants(ctx context.Context, req *accessv1.ListTenantsRequest) (*accessv1.ListTenantsResponse, error) {
-	page, err := s.table.Query(ctx, table.Query{Partition: tenantsPartition, Limit: pageSize(req.GetPageSize()), PageToken: req.GetPageToken()})
+	page, err := s.table.Query(ctx, table.Query{Partition: tenantsPartition, Limit: resource.PageSize(req.GetPageSize()), PageToken: req.GetPageToken()})
 	if err != nil {
 		return nil, err
 	}
 	res := &accessv1.ListTenantsResponse{NextPageToken: page.NextPageToken}
 	for _, item := range page.Items {
-		t := &accessv1.Tenant{}
-		if err := proto.Unmarshal(item.Value, t); err != nil {
-			return nil, fault.Wrap(fault.DataLoss, err, "decode stored tenant")
+		t, err := protoitem.Decode(item, &accessv1.Tenant{})
+		if err != nil {
+			return nil, err
 		}
 		res.Tenants = append(res.Tenants, t)
 	}
 	return res, nil
-}
-
-func pageSize(n int32) int {
-	if n == 0 {
-		return 50
-	}
-	return int(n)
 }
 
 // SuspendTenant stops or resumes a tenant.
@@ -155,16 +144,16 @@ func (s *Service) SuspendTenant(ctx context.Context, req *accessv1.SuspendTenant
 		return nil, err
 	}
 	t.Suspended = !req.GetResume()
-	raw, err := proto.Marshal(t)
+	item, err := protoitem.New(tenantKey(req.GetName()), t)
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, err, "encode tenant")
+		return nil, err
 	}
-	return t, s.table.Write(ctx, table.Write{Item: table.Item{Key: tenantKey(req.GetName()), Value: raw}, If: table.Condition(revision)})
+	return t, s.table.Write(ctx, table.Write{Item: item, If: table.Condition(revision)})
 }
 
 // keyTenant is the tenant that a key request is about: the caller's own, or the one an operator names.
 func keyTenant(p authn.Principal, wish string) (string, error) {
-	if wish == "" || id(wish) == p.Tenant {
+	if wish == "" || resource.ID(wish) == p.Tenant {
 		if p.Tenant == "" {
 			return "", fault.WithField(fault.New(fault.Invalid, "name the tenant"), "tenant", "name the tenant")
 		}
@@ -173,7 +162,7 @@ func keyTenant(p authn.Principal, wish string) (string, error) {
 	if !p.HasRole(authn.RoleOperator) {
 		return "", fault.New(fault.NotFound, "%s does not exist", wish)
 	}
-	return id(wish), nil
+	return resource.ID(wish), nil
 }
 
 // CreateKey makes a key. Nobody hands out more than they have: only operators make operators.
@@ -218,7 +207,7 @@ func keyItem(k *accessv1.Key, hash [32]byte) (table.Item, error) {
 	}
 	return table.Item{
 		Key: keyKey(k.GetName()), Value: append(slices.Clone(hash[:]), raw...),
-		Indexes: map[string]table.Key{indexKeys: {Partition: "T#" + id(k.GetTenant()), Sort: k.GetCreateTime().AsTime().UTC().Format("20060102T150405.000000000") + "#" + id(k.GetName())}},
+		Indexes: map[string]table.Key{indexKeys: {Partition: "T#" + resource.ID(k.GetTenant()), Sort: resource.SortableTime(k.GetCreateTime().AsTime()) + "#" + resource.ID(k.GetName())}},
 	}, nil
 }
 
@@ -245,7 +234,7 @@ func (s *Service) ListKeys(ctx context.Context, req *accessv1.ListKeysRequest) (
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.table.Query(ctx, table.Query{Index: indexKeys, Partition: "T#" + tenant, Limit: pageSize(req.GetPageSize()), PageToken: req.GetPageToken()})
+	page, err := s.table.Query(ctx, table.Query{Index: indexKeys, Partition: "T#" + tenant, Limit: resource.PageSize(req.GetPageSize()), PageToken: req.GetPageToken()})
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +266,7 @@ func (s *Service) RevokeKey(ctx context.Context, req *accessv1.RevokeKeyRequest)
 			return nil, err
 		}
 	}
-	if k == nil || id(k.GetTenant()) != p.Tenant && !p.HasRole(authn.RoleOperator) {
+	if k == nil || resource.ID(k.GetTenant()) != p.Tenant && !p.HasRole(authn.RoleOperator) {
 		return nil, fault.New(fault.NotFound, "%s does not exist", req.GetName())
 	}
 	k.Revoked = true
@@ -285,7 +274,7 @@ func (s *Service) RevokeKey(ctx context.Context, req *accessv1.RevokeKeyRequest)
 	if err != nil {
 		return nil, err
 	}
-	s.keys.forget(id(req.GetName()))
+	s.keys.forget(resource.ID(req.GetName()))
 	return &emptypb.Empty{}, s.table.Write(ctx, table.Write{Item: next, If: table.Condition(item.Revision)})
 }
 
@@ -309,7 +298,7 @@ func (s *Service) readKey(ctx context.Context, keyID string) (*credential, error
 	if k.GetRevoked() || t.GetSuspended() {
 		return nil, nil
 	}
-	c := &credential{hash: hash, principal: authn.Principal{Tenant: id(k.GetTenant()), Subject: "key:" + id(k.GetName())}}
+	c := &credential{hash: hash, principal: authn.Principal{Tenant: resource.ID(k.GetTenant()), Subject: "key:" + resource.ID(k.GetName())}}
 	if k.GetExpireTime() != nil {
 		c.expires = k.GetExpireTime().AsTime()
 	}

@@ -10,12 +10,13 @@ import (
 	operationsv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/operations/v1"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 )
 
-func (s *Service) queueOf(resource string) (*queue.Queue, error) {
-	q := s.queues[id(resource)]
+func (s *Service) queueOf(name string) (*queue.Queue, error) {
+	q := s.queues[resource.ID(name)]
 	if q == nil {
-		return nil, fault.New(fault.NotFound, "%s does not exist", resource)
+		return nil, fault.New(fault.NotFound, "%s does not exist", name)
 	}
 	return q, nil
 }
@@ -46,7 +47,7 @@ func (s *Service) ListParkedMessages(ctx context.Context, req *operationsv1.List
 	if err != nil {
 		return nil, err
 	}
-	list, next, err := q.Parked(ctx, req.GetPageToken(), min(pageSize(req.GetPageSize()), queue.MaxPage))
+	list, next, err := q.Parked(ctx, req.GetPageToken(), min(resource.PageSize(req.GetPageSize()), queue.MaxPage))
 	if err != nil {
 		return nil, err
 	}

@@ -13,15 +13,18 @@ import (
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/assetid"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/filter"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 	"github.com/riskprofiler/riskprofiler/platform/target"
 )
 
 // CreateAsset adds a seed.
 func (s *Service) CreateAsset(ctx context.Context, req *ingestv1.CreateAssetRequest) (*modelv1.Asset, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +50,7 @@ func (s *Service) addSeed(ctx context.Context, tenant string, wish *modelv1.Asse
 		item, err := s.table.Get(ctx, assetKey(tenant, name))
 		switch {
 		case err == nil:
-			if a, err = decode(item, a); err != nil {
+			if a, err = protoitem.Decode(item, a); err != nil {
 				return nil, err
 			}
 			if a.GetSeed() {
@@ -96,7 +99,7 @@ func (s *Service) loadAsset(ctx context.Context, tenant, name string) (*modelv1.
 	if err != nil {
 		return nil, 0, err
 	}
-	a, err := decode(item, &modelv1.Asset{})
+	a, err := protoitem.Decode(item, &modelv1.Asset{})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -105,7 +108,7 @@ func (s *Service) loadAsset(ctx context.Context, tenant, name string) (*modelv1.
 
 // GetAsset returns one asset.
 func (s *Service) GetAsset(ctx context.Context, req *ingestv1.GetAssetRequest) (*modelv1.Asset, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +126,7 @@ var assetFields = filter.Fields[*modelv1.Asset]{
 
 // ListAssets lists assets by id.
 func (s *Service) ListAssets(ctx context.Context, req *ingestv1.ListAssetsRequest) (*ingestv1.ListAssetsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -132,14 +135,14 @@ func (s *Service) ListAssets(ctx context.Context, req *ingestv1.ListAssetsReques
 		return nil, err
 	}
 	page, err := s.table.Query(ctx, table.Query{
-		Index: indexAssets, Partition: tenantKey(tenant), Limit: pageSize(req.GetPageSize()), PageToken: req.GetPageToken(),
+		Index: indexAssets, Partition: tenantKey(tenant), Limit: resource.PageSize(req.GetPageSize()), PageToken: req.GetPageToken(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	res := &ingestv1.ListAssetsResponse{NextPageToken: page.NextPageToken}
 	for _, item := range page.Items {
-		a, err := decode(item, &modelv1.Asset{})
+		a, err := protoitem.Decode(item, &modelv1.Asset{})
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +155,7 @@ func (s *Service) ListAssets(ctx context.Context, req *ingestv1.ListAssetsReques
 
 // UpdateAsset changes criticality and labels.
 func (s *Service) UpdateAsset(ctx context.Context, req *ingestv1.UpdateAssetRequest) (*modelv1.Asset, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +192,7 @@ func (s *Service) UpdateAsset(ctx context.Context, req *ingestv1.UpdateAssetRequ
 // DeleteAsset forgets an asset and all that is known about it, the asset itself last: a crash in between leaves an asset
 // that can be deleted again.
 func (s *Service) DeleteAsset(ctx context.Context, req *ingestv1.DeleteAssetRequest) (*emptypb.Empty, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +222,7 @@ func (s *Service) DeleteAsset(ctx context.Context, req *ingestv1.DeleteAssetRequ
 
 // BatchImportAssets adds many seeds.
 func (s *Service) BatchImportAssets(ctx context.Context, req *ingestv1.BatchImportAssetsRequest) (*ingestv1.BatchImportAssetsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -9,14 +9,17 @@ import (
 
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	"github.com/riskprofiler/riskprofiler/platform/assetid"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 	"github.com/riskprofiler/riskprofiler/platform/target"
 )
 
 // CreateExclusion takes something out of scope. The same exclusion again is the same object.
 func (s *Service) CreateExclusion(ctx context.Context, req *ingestv1.CreateExclusionRequest) (*ingestv1.Exclusion, error) {
-	tenant, who, err := tenantOf(ctx)
+	tenant, who, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -28,10 +31,10 @@ func (s *Service) CreateExclusion(ctx context.Context, req *ingestv1.CreateExclu
 		return nil, fault.WithField(err, "exclusion.value", err.Error())
 	}
 	e := &ingestv1.Exclusion{
-		Name: "exclusions/" + id(assetid.Name(int32(t.Kind), t.Value)), Value: t.Value, Reason: req.GetExclusion().GetReason(),
+		Name: "exclusions/" + resource.ID(assetid.Name(int32(t.Kind), t.Value)), Value: t.Value, Reason: req.GetExclusion().GetReason(),
 		CreateTime: timestamppb.Now(), CreatedBy: who.Subject,
 	}
-	item, err := protoItem(table.Key{Partition: exclusionPartition(tenant), Sort: id(e.GetName())}, e)
+	item, err := protoitem.New(table.Key{Partition: exclusionPartition(tenant), Sort: resource.ID(e.GetName())}, e)
 	if err != nil {
 		return nil, err
 	}
@@ -43,22 +46,22 @@ func (s *Service) CreateExclusion(ctx context.Context, req *ingestv1.CreateExclu
 	if err != nil {
 		return nil, err
 	}
-	return decode(old, &ingestv1.Exclusion{})
+	return protoitem.Decode(old, &ingestv1.Exclusion{})
 }
 
 // ListExclusions lists what is out of scope.
 func (s *Service) ListExclusions(ctx context.Context, req *ingestv1.ListExclusionsRequest) (*ingestv1.ListExclusionsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.table.Query(ctx, table.Query{Partition: exclusionPartition(tenant), Limit: pageSize(req.GetPageSize()), PageToken: req.GetPageToken()})
+	page, err := s.table.Query(ctx, table.Query{Partition: exclusionPartition(tenant), Limit: resource.PageSize(req.GetPageSize()), PageToken: req.GetPageToken()})
 	if err != nil {
 		return nil, err
 	}
 	res := &ingestv1.ListExclusionsResponse{NextPageToken: page.NextPageToken}
 	for _, item := range page.Items {
-		e, err := decode(item, &ingestv1.Exclusion{})
+		e, err := protoitem.Decode(item, &ingestv1.Exclusion{})
 		if err != nil {
 			return nil, err
 		}
@@ -69,11 +72,11 @@ func (s *Service) ListExclusions(ctx context.Context, req *ingestv1.ListExclusio
 
 // DeleteExclusion takes an exclusion back.
 func (s *Service) DeleteExclusion(ctx context.Context, req *ingestv1.DeleteExclusionRequest) (*emptypb.Empty, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
-	key := table.Key{Partition: exclusionPartition(tenant), Sort: id(req.GetName())}
+	key := table.Key{Partition: exclusionPartition(tenant), Sort: resource.ID(req.GetName())}
 	if _, err := s.table.Get(ctx, key); err != nil {
 		if errors.Is(err, fault.NotFound) {
 			return nil, fault.New(fault.NotFound, "%s does not exist", req.GetName())

@@ -16,8 +16,10 @@ import (
 
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
 const (
@@ -32,7 +34,7 @@ const (
 
 // CreateProof hands out a challenge.
 func (s *Service) CreateProof(ctx context.Context, req *ingestv1.CreateProofRequest) (*ingestv1.Proof, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +50,7 @@ func (s *Service) CreateProof(ctx context.Context, req *ingestv1.CreateProofRequ
 		Name: a.GetName() + "/proofs/" + random(10), Method: req.GetMethod(), Token: "riskprofiler-" + random(16),
 		Location: where, CreateTime: timestamppb.Now(),
 	}
-	item, err := protoItem(proofKey(tenant, p.GetName()), p)
+	item, err := protoitem.New(proofKey(tenant, p.GetName()), p)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +86,7 @@ func proofLocation(a *modelv1.Asset, m ingestv1.ProofMethod) (string, error) {
 
 // ListProofs lists the proofs of an asset.
 func (s *Service) ListProofs(ctx context.Context, req *ingestv1.ListProofsRequest) (*ingestv1.ListProofsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +99,7 @@ func (s *Service) ListProofs(ctx context.Context, req *ingestv1.ListProofsReques
 	}
 	res := &ingestv1.ListProofsResponse{}
 	for _, item := range page.Items {
-		p, err := decode(item, &ingestv1.Proof{})
+		p, err := protoitem.Decode(item, &ingestv1.Proof{})
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +110,7 @@ func (s *Service) ListProofs(ctx context.Context, req *ingestv1.ListProofsReques
 
 // VerifyProof looks whether the challenge is answered now and stores what it found, good or bad.
 func (s *Service) VerifyProof(ctx context.Context, req *ingestv1.VerifyProofRequest) (*ingestv1.Proof, error) {
-	tenant, who, err := tenantOf(ctx)
+	tenant, who, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +121,7 @@ func (s *Service) VerifyProof(ctx context.Context, req *ingestv1.VerifyProofRequ
 	if err != nil {
 		return nil, err
 	}
-	p, err := decode(item, &ingestv1.Proof{})
+	p, err := protoitem.Decode(item, &ingestv1.Proof{})
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +133,7 @@ func (s *Service) VerifyProof(ctx context.Context, req *ingestv1.VerifyProofRequ
 	p.Problem = s.look(ctx, p)
 	p.Verified = p.GetProblem() == ""
 	p.VerifyTime = timestamppb.Now()
-	next, err := protoItem(item.Key, p)
+	next, err := protoitem.New(item.Key, p)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +227,7 @@ func (s *Service) fetchProof(ctx context.Context, location string) ([]string, er
 
 // AttestAsset records that the operator vouches for an asset.
 func (s *Service) AttestAsset(ctx context.Context, req *ingestv1.AttestAssetRequest) (*modelv1.Asset, error) {
-	tenant, who, err := tenantOf(ctx)
+	tenant, who, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,11 @@ import (
 
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
 // maxSets bounds the sets of one asset that are loaded at once.
@@ -16,7 +19,7 @@ const maxSets = 2000
 
 // ListObservations lists the present facts about one asset, a page of sets at a time.
 func (s *Service) ListObservations(ctx context.Context, req *ingestv1.ListObservationsRequest) (*ingestv1.ListObservationsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -24,14 +27,14 @@ func (s *Service) ListObservations(ctx context.Context, req *ingestv1.ListObserv
 		return nil, err
 	}
 	page, err := s.table.Query(ctx, table.Query{
-		Partition: assetPartition(tenant, req.GetAsset()), Prefix: prefixSet, Limit: pageSize(req.GetPageSize()), PageToken: req.GetPageToken(),
+		Partition: assetPartition(tenant, req.GetAsset()), Prefix: prefixSet, Limit: resource.PageSize(req.GetPageSize()), PageToken: req.GetPageToken(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	res := &ingestv1.ListObservationsResponse{NextPageToken: page.NextPageToken}
 	for _, item := range page.Items {
-		set, err := decode(item, &modelv1.ObservationSet{})
+		set, err := protoitem.Decode(item, &modelv1.ObservationSet{})
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +46,7 @@ func (s *Service) ListObservations(ctx context.Context, req *ingestv1.ListObserv
 // GetAssetState returns all that is known about an asset. The asset's item sorts before its sets, so the version that is
 // returned is never newer than the sets: who stores it beside a result evaluates again rather than too seldom.
 func (s *Service) GetAssetState(ctx context.Context, req *ingestv1.GetAssetStateRequest) (*ingestv1.GetAssetStateResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -55,13 +58,13 @@ func (s *Service) GetAssetState(ctx context.Context, req *ingestv1.GetAssetState
 	for _, item := range items {
 		switch {
 		case item.Key.Sort == sortAsset:
-			a, err := decode(item, &modelv1.Asset{})
+			a, err := protoitem.Decode(item, &modelv1.Asset{})
 			if err != nil {
 				return nil, err
 			}
 			res.Asset, res.Version = withEtag(a, item.Revision), item.Revision
 		case strings.HasPrefix(item.Key.Sort, prefixSet):
-			set, err := decode(item, &modelv1.ObservationSet{})
+			set, err := protoitem.Decode(item, &modelv1.ObservationSet{})
 			if err != nil {
 				return nil, err
 			}
@@ -77,7 +80,7 @@ func (s *Service) GetAssetState(ctx context.Context, req *ingestv1.GetAssetState
 
 // GetJobRecords returns what is kept of finished jobs.
 func (s *Service) GetJobRecords(ctx context.Context, req *ingestv1.GetJobRecordsRequest) (*ingestv1.GetJobRecordsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +94,7 @@ func (s *Service) GetJobRecords(ctx context.Context, req *ingestv1.GetJobRecords
 	}
 	res := &ingestv1.GetJobRecordsResponse{}
 	for _, item := range items {
-		r, err := decode(item, &modelv1.JobRecord{})
+		r, err := protoitem.Decode(item, &modelv1.JobRecord{})
 		if err != nil {
 			return nil, err
 		}
@@ -103,13 +106,13 @@ func (s *Service) GetJobRecords(ctx context.Context, req *ingestv1.GetJobRecords
 // ListCoverage lists what an assessment reached in the order in which it became known. The token of the last page goes on
 // from there, so a caller can follow a running assessment.
 func (s *Service) ListCoverage(ctx context.Context, req *ingestv1.ListCoverageRequest) (*ingestv1.ListCoverageResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
 	partition := reachPartition(tenant, req.GetAssessment())
 	after := req.GetPageToken()
-	page, err := s.table.Query(ctx, table.Query{Index: indexCoverage, Partition: partition, After: after, Limit: pageSize(req.GetPageSize())})
+	page, err := s.table.Query(ctx, table.Query{Index: indexCoverage, Partition: partition, After: after, Limit: resource.PageSize(req.GetPageSize())})
 	if err != nil {
 		if errors.Is(err, fault.Invalid) {
 			return nil, fault.WithField(err, "page_token", "use the token of the page before")
@@ -118,7 +121,7 @@ func (s *Service) ListCoverage(ctx context.Context, req *ingestv1.ListCoverageRe
 	}
 	res := &ingestv1.ListCoverageResponse{NextPageToken: after, AtEnd: page.NextPageToken == ""}
 	for _, item := range page.Items {
-		r, err := decode(item, &modelv1.JobRecord{})
+		r, err := protoitem.Decode(item, &modelv1.JobRecord{})
 		if err != nil {
 			return nil, err
 		}
@@ -130,12 +133,12 @@ func (s *Service) ListCoverage(ctx context.Context, req *ingestv1.ListCoverageRe
 
 // ListAssessmentAssets lists the assets that one assessment reached.
 func (s *Service) ListAssessmentAssets(ctx context.Context, req *ingestv1.ListAssessmentAssetsRequest) (*ingestv1.ListAssessmentAssetsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
 	page, err := s.table.Query(ctx, table.Query{
-		Partition: reachPartition(tenant, req.GetAssessment()), Prefix: prefixReach, Limit: pageSize(req.GetPageSize()), PageToken: req.GetPageToken(),
+		Partition: reachPartition(tenant, req.GetAssessment()), Prefix: prefixReach, Limit: resource.PageSize(req.GetPageSize()), PageToken: req.GetPageToken(),
 	})
 	if err != nil {
 		return nil, err

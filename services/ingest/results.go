@@ -16,9 +16,12 @@ import (
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/assetid"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
 const (
@@ -32,7 +35,7 @@ const (
 
 // SubmitResult takes a result as the results queue does.
 func (s *Service) SubmitResult(ctx context.Context, req *ingestv1.SubmitResultRequest) (*ingestv1.SubmitResultResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +81,7 @@ func (s *Service) announce(ctx context.Context, r *modelv1.ScanCompleted, asset 
 	if err != nil {
 		return fault.Wrap(fault.Internal, err, "encode change")
 	}
-	return s.changes.Send(ctx, queue.Message{Group: tenant + "#" + id(asset), DedupID: r.GetJob().GetId(), Body: body})
+	return s.changes.Send(ctx, queue.Message{Group: tenant + "#" + resource.ID(asset), DedupID: r.GetJob().GetId(), Body: body})
 }
 
 // complete answers the task token. An unknown or closed token means that the workflow ended without this result, by
@@ -191,13 +194,13 @@ func setWrites(tenant string, sets []*modelv1.ObservationSet, old stored) ([]tab
 	for _, set := range sets {
 		key := setKey(tenant, set)
 		if item, ok := old[key]; ok {
-			before, err := decode(item, &modelv1.ObservationSet{})
+			before, err := protoitem.Decode(item, &modelv1.ObservationSet{})
 			if err != nil {
 				return nil, err
 			}
 			set = merge(before, set)
 		}
-		item, err := protoItem(key, set)
+		item, err := protoitem.New(key, set)
 		if err != nil {
 			return nil, err
 		}
@@ -230,7 +233,7 @@ func (s *Service) factWrites(ctx context.Context, r *modelv1.ScanCompleted, asse
 	if err != nil {
 		return nil, err
 	}
-	reach := table.Item{Key: table.Key{Partition: reachPartition(tenant, job.GetAssessment()), Sort: prefixReach + id(asset)}, Value: []byte(asset)}
+	reach := table.Item{Key: table.Key{Partition: reachPartition(tenant, job.GetAssessment()), Sort: prefixReach + resource.ID(asset)}, Value: []byte(asset)}
 	return append(writes, table.Write{Item: record}, table.Write{Item: reach, If: table.Any}), nil
 }
 
@@ -244,7 +247,7 @@ func touchedAsset(r *modelv1.ScanCompleted, asset string, item table.Item) (*mod
 	}
 	if item.Revision > 0 {
 		var err error
-		if a, err = decode(item, &modelv1.Asset{}); err != nil {
+		if a, err = protoitem.Decode(item, &modelv1.Asset{}); err != nil {
 			return nil, err
 		}
 	}
@@ -307,7 +310,7 @@ func (s *Service) discovered(ctx context.Context, r *modelv1.ScanCompleted, from
 // what it was found from now. A lead that comes late may be the first sight of it; that it is seen again is not written,
 // because many names may lead to one address, and its own scans say it.
 func refreshed(item table.Item, found *modelv1.Asset) ([]table.Write, error) {
-	a, err := decode(item, &modelv1.Asset{})
+	a, err := protoitem.Decode(item, &modelv1.Asset{})
 	if err != nil {
 		return nil, err
 	}
@@ -322,7 +325,7 @@ func refreshed(item table.Item, found *modelv1.Asset) ([]table.Write, error) {
 		a.Ownership, a.Path = now, found.GetPath()
 	}
 	a.FirstSeen = earliest(a.GetFirstSeen(), found.GetFirstSeen())
-	out, err := protoItem(item.Key, a)
+	out, err := protoitem.New(item.Key, a)
 	if err != nil {
 		return nil, err
 	}
@@ -355,12 +358,12 @@ func recordItem(r *modelv1.ScanCompleted) (table.Item, error) {
 	if record.Coverage.CompletedAt == nil {
 		record.Coverage.CompletedAt = timestamppb.Now()
 	}
-	item, err := protoItem(jobKey(job.GetTenant(), job.GetAssessment(), job.GetId()), record)
+	item, err := protoitem.New(jobKey(job.GetTenant(), job.GetAssessment(), job.GetId()), record)
 	if err != nil {
 		return table.Item{}, err
 	}
 	item.Indexes = map[string]table.Key{indexCoverage: {
-		Partition: reachPartition(job.GetTenant(), job.GetAssessment()), Sort: sortableTime(time.Now()) + "#" + job.GetId(),
+		Partition: reachPartition(job.GetTenant(), job.GetAssessment()), Sort: resource.SortableTime(time.Now()) + "#" + job.GetId(),
 	}}
 	return item, nil
 }

@@ -13,8 +13,10 @@ import (
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/assetid"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
 // proofLife is how long a proof of ownership counts; then it has to be given again.
@@ -35,7 +37,7 @@ type scope struct {
 
 // CheckScope tells for each target whether it may be touched.
 func (s *Service) CheckScope(ctx context.Context, req *ingestv1.CheckScopeRequest) (*ingestv1.CheckScopeResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +64,7 @@ func (s *Service) loadScope(ctx context.Context, tenant string) (*scope, error) 
 		return nil, err
 	}
 	for _, item := range seeds {
-		a, err := decode(item, &modelv1.Asset{})
+		a, err := protoitem.Decode(item, &modelv1.Asset{})
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +75,7 @@ func (s *Service) loadScope(ctx context.Context, tenant string) (*scope, error) 
 		return nil, err
 	}
 	for _, item := range exclusions {
-		e, err := decode(item, &ingestv1.Exclusion{})
+		e, err := protoitem.Decode(item, &ingestv1.Exclusion{})
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +113,7 @@ func (s *Service) foundBelow(ctx context.Context, tenant string, t *modelv1.Targ
 	}
 	var out []*modelv1.Asset
 	for _, item := range items {
-		a, err := decode(item, &modelv1.Asset{})
+		a, err := protoitem.Decode(item, &modelv1.Asset{})
 		if err != nil {
 			return nil, err
 		}

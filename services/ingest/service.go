@@ -13,8 +13,6 @@ import (
 
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	"github.com/riskprofiler/riskprofiler/platform/app"
-	"github.com/riskprofiler/riskprofiler/platform/authn"
-	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/table"
@@ -91,13 +89,4 @@ func build(d app.Deps) (app.Service, error) {
 		Handlers: map[string]queue.Handler{resultsQueue: service.handleResult},
 		Parked:   map[string]func(context.Context, queue.Message, error) error{resultsQueue: service.parkedResult},
 	}, nil
-}
-
-// tenantOf is the tenant a request is made for. It comes from the credential and from nowhere else.
-func tenantOf(ctx context.Context) (string, authn.Principal, error) {
-	p, ok := authn.FromContext(ctx)
-	if !ok || p.Tenant == "" {
-		return "", p, fault.New(fault.PermissionDenied, "the caller belongs to no tenant")
-	}
-	return p.Tenant, p, nil
 }

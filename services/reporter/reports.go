@@ -16,7 +16,9 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	reporterv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/reporter/v1"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/services/reporter/render"
 )
@@ -30,10 +32,8 @@ const (
 	maxDownload = 3 << 20
 )
 
-func id(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
-
 func reportKey(tenant, report string) table.Key {
-	return table.Key{Partition: "T#" + tenant + "#R", Sort: id(report)}
+	return table.Key{Partition: "T#" + tenant + "#R", Sort: resource.ID(report)}
 }
 
 func seriesKey(tenant string, seeds []string) table.Key {
@@ -45,7 +45,7 @@ func seriesKey(tenant string, seeds []string) table.Key {
 // conflict.
 func documentKey(tenant, report string, raw []byte) string {
 	sum := sha256.Sum256(raw)
-	return tenant + "/" + id(report) + "/" + hex.EncodeToString(sum[:])
+	return tenant + "/" + resource.ID(report) + "/" + hex.EncodeToString(sum[:])
 }
 
 // stored is a summary beside where its document lies.
@@ -85,11 +85,11 @@ func (s *Service) load(ctx context.Context, tenant, name string) (stored, error)
 // CreateReport makes the report of an assessment. The document is stored before the row that names it, and the row is
 // created once: whoever comes second gets the first one's report.
 func (s *Service) CreateReport(ctx context.Context, req *reporterv1.CreateReportRequest) (*reporterv1.Report, error) {
-	tenant, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
-	name := "reports/" + id(req.GetAssessment())
+	name := "reports/" + resource.ID(req.GetAssessment())
 	if st, err := s.load(ctx, tenant, name); err == nil || !errors.Is(err, fault.NotFound) {
 		return st.report, err
 	}
@@ -161,7 +161,7 @@ func (s *Service) document(ctx context.Context, st stored) (*reporterv1.ReportDo
 
 // GetReport returns the summary of one report.
 func (s *Service) GetReport(ctx context.Context, req *reporterv1.GetReportRequest) (*reporterv1.Report, error) {
-	tenant, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (s *Service) GetReport(ctx context.Context, req *reporterv1.GetReportReques
 
 // ListReports lists reports, newest first: their ids sort by time.
 func (s *Service) ListReports(ctx context.Context, req *reporterv1.ListReportsRequest) (*reporterv1.ListReportsResponse, error) {
-	tenant, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (s *Service) ListReports(ctx context.Context, req *reporterv1.ListReportsRe
 // DownloadReport renders a report. A large one comes in parts: the extension says how large the whole is, and the caller asks
 // again with the offset where the part ended. Rendering is deterministic, so parts fit together.
 func (s *Service) DownloadReport(ctx context.Context, req *reporterv1.DownloadReportRequest) (*httpbody.HttpBody, error) {
-	tenant, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -226,11 +226,11 @@ func (s *Service) DownloadReport(ctx context.Context, req *reporterv1.DownloadRe
 
 // Notify tells what changed. Today it writes one line to the service's log; the changes themselves stand in the report.
 func (s *Service) Notify(ctx context.Context, req *reporterv1.NotifyRequest) (*reporterv1.NotifyResponse, error) {
-	tenant, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
-	st, err := s.load(ctx, tenant, "reports/"+id(req.GetAssessment()))
+	st, err := s.load(ctx, tenant, "reports/"+resource.ID(req.GetAssessment()))
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,7 @@ import (
 	reporterv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/reporter/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
 	"github.com/riskprofiler/riskprofiler/platform/app"
-	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/blob"
-	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 )
 
@@ -78,13 +76,4 @@ func build(d app.Deps) (app.Service, error) {
 		Logger: d.Logger, Self: d.Context,
 	})
 	return app.Service{Register: func(r grpc.ServiceRegistrar) { reporterv1.RegisterReporterServiceServer(r, s) }}, nil
-}
-
-// tenantOf is the tenant a request is made for. It comes from the credential and from nowhere else.
-func tenantOf(ctx context.Context) (string, error) {
-	p, ok := authn.FromContext(ctx)
-	if !ok || p.Tenant == "" {
-		return "", fault.New(fault.PermissionDenied, "the caller belongs to no tenant")
-	}
-	return p.Tenant, nil
 }

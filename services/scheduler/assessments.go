@@ -17,9 +17,12 @@ import (
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/portlist"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 	"github.com/riskprofiler/riskprofiler/platform/target"
 )
 
@@ -29,7 +32,7 @@ const maxConflicts = 8
 // CreateAssessment accepts an assessment: check, check scope, decide, store, start. Once stored it will run: if this process
 // ends before it started the workflow, a tick does.
 func (s *Service) CreateAssessment(ctx context.Context, req *schedulerv1.CreateAssessmentRequest) (*schedulerv1.Assessment, error) {
-	tenant, who, err := tenantOf(ctx)
+	tenant, who, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +210,7 @@ func (s *Service) start(ctx context.Context, tenant string, a *schedulerv1.Asses
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "encode workflow input")
 	}
-	if err := s.workflow.Start(ctx, machine, id(a.GetName()), input); err != nil {
+	if err := s.workflow.Start(ctx, machine, resource.ID(a.GetName()), input); err != nil {
 		return nil, err
 	}
 	return s.update(ctx, tenant, a.GetName(), func(a *schedulerv1.Assessment) bool {
@@ -227,7 +230,7 @@ func (s *Service) load(ctx context.Context, tenant, name string) (*schedulerv1.A
 	if err != nil {
 		return nil, 0, err
 	}
-	a, err := decode(item, &schedulerv1.Assessment{})
+	a, err := protoitem.Decode(item, &schedulerv1.Assessment{})
 	return a, item.Revision, err
 }
 
@@ -252,7 +255,7 @@ func (s *Service) update(ctx context.Context, tenant, name string, decide func(*
 
 // GetAssessment returns one assessment with its progress.
 func (s *Service) GetAssessment(ctx context.Context, req *schedulerv1.GetAssessmentRequest) (*schedulerv1.Assessment, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -266,19 +269,19 @@ func (s *Service) GetAssessment(ctx context.Context, req *schedulerv1.GetAssessm
 
 // ListAssessments lists assessments, newest first: their ids sort by time.
 func (s *Service) ListAssessments(ctx context.Context, req *schedulerv1.ListAssessmentsRequest) (*schedulerv1.ListAssessmentsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
 	page, err := s.table.Query(ctx, table.Query{
-		Partition: assessmentKey(tenant, "").Partition, Descending: true, Limit: pageSize(req.GetPageSize()), PageToken: req.GetPageToken(),
+		Partition: assessmentKey(tenant, "").Partition, Descending: true, Limit: resource.PageSize(req.GetPageSize()), PageToken: req.GetPageToken(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	res := &schedulerv1.ListAssessmentsResponse{NextPageToken: page.NextPageToken}
 	for _, item := range page.Items {
-		a, err := decode(item, &schedulerv1.Assessment{})
+		a, err := protoitem.Decode(item, &schedulerv1.Assessment{})
 		if err != nil {
 			return nil, err
 		}
@@ -289,7 +292,7 @@ func (s *Service) ListAssessments(ctx context.Context, req *schedulerv1.ListAsse
 
 // CancelAssessment ends an assessment. The state is stored first: what runs on finds it and stops by itself.
 func (s *Service) CancelAssessment(ctx context.Context, req *schedulerv1.CancelAssessmentRequest) (*schedulerv1.Assessment, error) {
-	tenant, who, err := tenantOf(ctx)
+	tenant, who, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -312,7 +315,7 @@ func (s *Service) CancelAssessment(ctx context.Context, req *schedulerv1.CancelA
 	if err != nil || a.GetState() != schedulerv1.Assessment_STATE_CANCELLED {
 		return a, err
 	}
-	err = s.workflow.Stop(ctx, machine, id(a.GetName()), "RiskProfiler.Cancelled", a.GetReason())
+	err = s.workflow.Stop(ctx, machine, resource.ID(a.GetName()), "RiskProfiler.Cancelled", a.GetReason())
 	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.FailedPrecondition) {
 		err = nil
 	}
@@ -322,7 +325,7 @@ func (s *Service) CancelAssessment(ctx context.Context, req *schedulerv1.CancelA
 // FinishAssessment stores how the workflow ended. It is called when all is scanned and correlated, and again when the report
 // is made; with an error and no scan it is the end.
 func (s *Service) FinishAssessment(ctx context.Context, req *schedulerv1.FinishAssessmentRequest) (*schedulerv1.FinishAssessmentResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}

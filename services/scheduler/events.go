@@ -11,7 +11,9 @@ import (
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 )
 
@@ -100,7 +102,7 @@ func parseCursor(text string) (cursor, error) {
 // ListAssessmentEvents returns what happened after a page token. The state is read before the coverage, so an answer that
 // says the end is the end.
 func (s *Service) ListAssessmentEvents(ctx context.Context, req *schedulerv1.ListAssessmentEventsRequest) (*schedulerv1.ListAssessmentEventsResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func (s *Service) ListAssessmentEvents(ctx context.Context, req *schedulerv1.Lis
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.ingest.ListCoverage(ctx, &ingestv1.ListCoverageRequest{Assessment: a.GetName(), PageSize: int32(pageSize(req.GetPageSize())), PageToken: at.coverage})
+	page, err := s.ingest.ListCoverage(ctx, &ingestv1.ListCoverageRequest{Assessment: a.GetName(), PageSize: int32(resource.PageSize(req.GetPageSize())), PageToken: at.coverage})
 	if err != nil {
 		return nil, err
 	}

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
 // The table's partitions. ARCHITECTURE.md lists the access patterns.
@@ -35,20 +35,20 @@ const (
 	idempotencyLife = 24 * time.Hour
 )
 
-func id(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
-
 func assessmentKey(tenant, name string) table.Key {
-	return table.Key{Partition: "T#" + tenant + "#A", Sort: id(name)}
+	return table.Key{Partition: "T#" + tenant + "#A", Sort: resource.ID(name)}
 }
 
 func requestKey(tenant, request string) table.Key {
 	return table.Key{Partition: "T#" + tenant + "#I", Sort: request}
 }
 
-func claimPartition(tenant, assessment string) string { return "T#" + tenant + "#J#" + id(assessment) }
+func claimPartition(tenant, assessment string) string {
+	return "T#" + tenant + "#J#" + resource.ID(assessment)
+}
 
 func planKey(tenant, name string) table.Key {
-	return table.Key{Partition: "T#" + tenant + "#P", Sort: id(name)}
+	return table.Key{Partition: "T#" + tenant + "#P", Sort: resource.ID(name)}
 }
 
 func shard(prefix, tenant string) string {
@@ -57,30 +57,12 @@ func shard(prefix, tenant string) string {
 	return prefix + strconv.Itoa(int(h.Sum32()%shards))
 }
 
-// sortableTime is a time as text that sorts by time.
-func sortableTime(t time.Time) string { return t.UTC().Format("20060102T150405.000000000") }
-
 // newID makes an id that sorts by time: 48 bits of milliseconds and 80 random bits, as a ULID has them.
 func newID(now time.Time) string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
 	_, _ = rand.Read(b[6:]) // never fails: crypto/rand.Read ends the program instead (Go 1.24)
 	return strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
-}
-
-func protoItem(key table.Key, m proto.Message) (table.Item, error) {
-	value, err := proto.Marshal(m)
-	if err != nil {
-		return table.Item{}, fault.Wrap(fault.Internal, err, "encode %s", m.ProtoReflect().Descriptor().Name())
-	}
-	return table.Item{Key: key, Value: value}, nil
-}
-
-func decode[M proto.Message](item table.Item, into M) (M, error) {
-	if err := proto.Unmarshal(item.Value, into); err != nil {
-		return into, fault.Wrap(fault.DataLoss, err, "decode stored %s", into.ProtoReflect().Descriptor().Name())
-	}
-	return into, nil
 }
 
 func ended(s schedulerv1.Assessment_State) bool {
@@ -94,13 +76,13 @@ func ended(s schedulerv1.Assessment_State) bool {
 
 // assessmentItem is an assessment as it is stored: in the open index until it is closed.
 func assessmentItem(tenant string, a *schedulerv1.Assessment) (table.Item, error) {
-	item, err := protoItem(assessmentKey(tenant, a.GetName()), a)
+	item, err := protoitem.New(assessmentKey(tenant, a.GetName()), a)
 	if err != nil {
 		return table.Item{}, err
 	}
 	if !a.GetClosed() {
 		item.Indexes = map[string]table.Key{indexOpen: {
-			Partition: shard("OPEN#", tenant), Sort: sortableTime(a.GetCreateTime().AsTime()) + "#" + tenant + "#" + id(a.GetName()),
+			Partition: shard("OPEN#", tenant), Sort: resource.SortableTime(a.GetCreateTime().AsTime()) + "#" + tenant + "#" + resource.ID(a.GetName()),
 		}}
 	}
 	return item, nil
@@ -108,13 +90,13 @@ func assessmentItem(tenant string, a *schedulerv1.Assessment) (table.Item, error
 
 // planItem is a plan as it is stored: in the due index while it runs.
 func planItem(tenant string, p *schedulerv1.Plan) (table.Item, error) {
-	item, err := protoItem(planKey(tenant, p.GetName()), p)
+	item, err := protoitem.New(planKey(tenant, p.GetName()), p)
 	if err != nil {
 		return table.Item{}, err
 	}
 	if !p.GetPaused() {
 		item.Indexes = map[string]table.Key{indexDue: {
-			Partition: shard("DUE#", tenant), Sort: sortableTime(p.GetNextRunTime().AsTime()) + "#" + tenant + "#" + id(p.GetName()),
+			Partition: shard("DUE#", tenant), Sort: resource.SortableTime(p.GetNextRunTime().AsTime()) + "#" + tenant + "#" + resource.ID(p.GetName()),
 		}}
 	}
 	return item, nil
@@ -129,10 +111,3 @@ func tenantInIndex(sort string) string {
 }
 
 func isConflict(err error) bool { return errors.Is(err, fault.Conflict) }
-
-func pageSize(n int32) int {
-	if n == 0 {
-		return 50
-	}
-	return int(n)
-}

@@ -15,13 +15,16 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
 // CreatePlan adds a recurring assessment.
 func (s *Service) CreatePlan(ctx context.Context, req *schedulerv1.CreatePlanRequest) (*schedulerv1.Plan, error) {
-	tenant, who, err := tenantOf(ctx)
+	tenant, who, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -81,14 +84,14 @@ func (s *Service) loadPlan(ctx context.Context, tenant, name string) (*scheduler
 	if err != nil {
 		return nil, 0, err
 	}
-	p, err := decode(item, &schedulerv1.Plan{})
+	p, err := protoitem.Decode(item, &schedulerv1.Plan{})
 	p.Etag = strconv.FormatInt(item.Revision, 10)
 	return p, item.Revision, err
 }
 
 // GetPlan returns one plan.
 func (s *Service) GetPlan(ctx context.Context, req *schedulerv1.GetPlanRequest) (*schedulerv1.Plan, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -98,17 +101,17 @@ func (s *Service) GetPlan(ctx context.Context, req *schedulerv1.GetPlanRequest) 
 
 // ListPlans lists the plans of the tenant.
 func (s *Service) ListPlans(ctx context.Context, req *schedulerv1.ListPlansRequest) (*schedulerv1.ListPlansResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.table.Query(ctx, table.Query{Partition: planKey(tenant, "").Partition, Limit: pageSize(req.GetPageSize()), PageToken: req.GetPageToken()})
+	page, err := s.table.Query(ctx, table.Query{Partition: planKey(tenant, "").Partition, Limit: resource.PageSize(req.GetPageSize()), PageToken: req.GetPageToken()})
 	if err != nil {
 		return nil, err
 	}
 	res := &schedulerv1.ListPlansResponse{NextPageToken: page.NextPageToken}
 	for _, item := range page.Items {
-		p, err := decode(item, &schedulerv1.Plan{})
+		p, err := protoitem.Decode(item, &schedulerv1.Plan{})
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +136,7 @@ var planFields = map[string]func(to, from *schedulerv1.Plan){
 
 // UpdatePlan changes the fields that the mask names.
 func (s *Service) UpdatePlan(ctx context.Context, req *schedulerv1.UpdatePlanRequest) (*schedulerv1.Plan, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +178,7 @@ func (s *Service) UpdatePlan(ctx context.Context, req *schedulerv1.UpdatePlanReq
 
 // DeletePlan ends a plan.
 func (s *Service) DeletePlan(ctx context.Context, req *schedulerv1.DeletePlanRequest) (*emptypb.Empty, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,6 @@ import (
 	reporterv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/reporter/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
 	"github.com/riskprofiler/riskprofiler/platform/app"
-	"github.com/riskprofiler/riskprofiler/platform/authn"
-	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/workflow"
 )
@@ -89,13 +87,4 @@ func build(d app.Deps) (app.Service, error) {
 			return err
 		}},
 	}, nil
-}
-
-// tenantOf is the tenant a request is made for. It comes from the credential and from nowhere else.
-func tenantOf(ctx context.Context) (string, authn.Principal, error) {
-	p, ok := authn.FromContext(ctx)
-	if !ok || p.Tenant == "" {
-		return "", p, fault.New(fault.PermissionDenied, "the caller belongs to no tenant")
-	}
-	return p.Tenant, p, nil
 }

@@ -11,7 +11,9 @@ import (
 
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 	"github.com/riskprofiler/riskprofiler/platform/workflow"
 )
 
@@ -40,7 +42,7 @@ func (s *Service) Tick(ctx context.Context, _ *schedulerv1.TickRequest) (*schedu
 }
 
 func (s *Service) tickPlans(ctx context.Context, partition string, now time.Time) (started uint32, err error) {
-	page, err := s.table.Query(ctx, table.Query{Index: indexDue, Partition: partition, Before: sortableTime(now) + "~", Limit: tickPage})
+	page, err := s.table.Query(ctx, table.Query{Index: indexDue, Partition: partition, Before: resource.SortableTime(now) + "~", Limit: tickPage})
 	if err != nil {
 		return 0, err
 	}
@@ -59,7 +61,7 @@ func (s *Service) tickPlans(ctx context.Context, partition string, now time.Time
 // next tick finds the plan due still, and the same assessment. A plan that cannot start now (a seed lost its proof) waits for
 // its next time.
 func (s *Service) runPlan(ctx context.Context, tenant string, item table.Item, now time.Time) (bool, error) {
-	p, err := decode(item, &schedulerv1.Plan{})
+	p, err := protoitem.Decode(item, &schedulerv1.Plan{})
 	if err != nil || tenant == "" || p.GetPaused() || p.GetNextRunTime().AsTime().After(now) {
 		return false, err
 	}
@@ -72,7 +74,7 @@ func (s *Service) runPlan(ctx context.Context, tenant string, item table.Item, n
 	started := false
 	if due {
 		a, err := s.accept(s.self(ctx, tenant), tenant, p.GetName(), p.GetName(), &schedulerv1.CreateAssessmentRequest{
-			Targets: p.GetSeeds(), Profile: p.GetProfile(), ScanTypes: types, Ports: p.GetPorts(), RequestId: p.GetName() + "@" + sortableTime(at),
+			Targets: p.GetSeeds(), Profile: p.GetProfile(), ScanTypes: types, Ports: p.GetPorts(), RequestId: p.GetName() + "@" + resource.SortableTime(at),
 		})
 		switch {
 		case err == nil:
@@ -102,7 +104,7 @@ func (s *Service) tickOpen(ctx context.Context, partition string, now time.Time)
 	}
 	var errs []error
 	for _, item := range page.Items {
-		a, err := decode(item, &schedulerv1.Assessment{})
+		a, err := protoitem.Decode(item, &schedulerv1.Assessment{})
 		tenant := tenantInIndex(item.Indexes[indexOpen].Sort)
 		if err != nil || tenant == "" || now.Sub(a.GetCreateTime().AsTime()) < acceptGrace {
 			errs = append(errs, err)
@@ -119,7 +121,7 @@ func (s *Service) tickOpen(ctx context.Context, partition string, now time.Time)
 
 // recover starts an assessment that was accepted and not started, and closes one whose workflow ended without saying so.
 func (s *Service) recover(ctx context.Context, tenant string, a *schedulerv1.Assessment) (bool, error) {
-	e, err := s.workflow.Describe(ctx, machine, id(a.GetName()))
+	e, err := s.workflow.Describe(ctx, machine, resource.ID(a.GetName()))
 	switch {
 	case errors.Is(err, fault.NotFound) || err == nil && a.GetState() == schedulerv1.Assessment_STATE_ACCEPTED:
 		_, err := s.start(ctx, tenant, a)

@@ -13,6 +13,7 @@ import (
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
 	"github.com/riskprofiler/riskprofiler/platform/assetid"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 )
@@ -27,7 +28,7 @@ const (
 
 // NextWave tells which jobs below one seed are worth doing now. It is a function of what is stored, so asking again is safe.
 func (s *Service) NextWave(ctx context.Context, req *schedulerv1.NextWaveRequest) (*schedulerv1.NextWaveResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +242,7 @@ func (s *Service) recordOutcome(ctx context.Context, j *modelv1.ScanJob, o model
 
 // RecordJobFailure turns a failed or timed-out step into coverage.
 func (s *Service) RecordJobFailure(ctx context.Context, req *schedulerv1.RecordJobFailureRequest) (*schedulerv1.RecordJobFailureResponse, error) {
-	tenant, _, err := tenantOf(ctx)
+	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
