@@ -44,6 +44,11 @@ race: ## Run every test with the race detector (needs a C compiler)
 scenario: ## Run the whole-system tests: both legs of the scenario, tenants, traces, 200 kills, hostile targets
 	RISKPROFILER_KILLS=$${RISKPROFILER_KILLS:-200} go test -count=1 -timeout 30m ./test/...
 
+.PHONY: test-aws
+test-aws: ## Run every test against servers that stand in for AWS (needs Python 3, Java 17, Maven and Node; installs moto and ElasticMQ)
+	tools/standins.sh
+	go test -count=1 -timeout 30m -tags awstest $$(tools/tagged.sh awstest)
+
 .PHONY: bench
 bench: ## Run the benchmarks, each with its floor beside it, and print the ratios
 	go test -run '^$$' -bench . -benchtime 20000x ./test/speed
