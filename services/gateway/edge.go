@@ -183,7 +183,7 @@ func (e *edge) withWatch(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
 			if err := stream.RecvMsg(req); err != nil {
 				return err
 			}
-			return e.watch(stream.Context(), req.GetName(), func(event *schedulerv1.AssessmentEvent) error { return stream.SendMsg(event) })
+			return e.watch(stream.Context(), req.GetName(), true, func(event *schedulerv1.AssessmentEvent) error { return stream.SendMsg(event) })
 		},
 	}})
 	return &out
@@ -192,10 +192,15 @@ func (e *edge) withWatch(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
 // watchEvery is how often a watched assessment is looked at.
 const watchEvery = 250 * time.Millisecond
 
-// watch sends the events of an assessment until it has ended or the caller has gone.
-func (e *edge) watch(ctx context.Context, assessment string, send func(*schedulerv1.AssessmentEvent) error) error {
+// snapshotPages bounds an answer that does not follow.
+const snapshotPages = 20
+
+// watch sends the events of an assessment until it has ended or the caller has gone; without follow, those that there are by
+// now, at most snapshotPages of them.
+func (e *edge) watch(ctx context.Context, assessment string, follow bool, send func(*schedulerv1.AssessmentEvent) error) error {
 	client := schedulerv1.NewSchedulerServiceClient(e.conns["scheduler"])
-	for token := ""; ; {
+	token := ""
+	for page := 1; ; page++ {
 		res, err := client.ListAssessmentEvents(ctx, &schedulerv1.ListAssessmentEventsRequest{Name: assessment, PageSize: 500, PageToken: token})
 		if err != nil {
 			return err
@@ -205,8 +210,11 @@ func (e *edge) watch(ctx context.Context, assessment string, send func(*schedule
 				return err
 			}
 		}
-		if token = res.GetNextPageToken(); token == "" {
+		if token = res.GetNextPageToken(); token == "" || !follow && (len(res.GetEvents()) == 0 || page == snapshotPages) {
 			return nil
+		}
+		if !follow {
+			continue
 		}
 		t := time.NewTimer(watchEvery)
 		select {

@@ -29,6 +29,9 @@ const (
 	healthPath  = "/healthz"
 )
 
+// snapshotHeader tells who watches that the answer was not kept open: unless its last event is the end, ask again.
+const snapshotHeader = "Riskprofiler-Snapshot"
+
 // jsonMarshaler writes every field of an answer, so that scripts need to know no defaults, and refuses fields of a request
 // that the contract does not have.
 var jsonMarshaler = &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
@@ -134,7 +137,8 @@ func notFound(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"code": code, "message": answer, "details": []any{}})
 }
 
-// watchREST streams the events of an assessment, one JSON object a line, as server streams of REST gateways do.
+// watchREST streams the events of an assessment, one JSON object a line, as server streams of REST gateways do. Where an
+// answer cannot be sent bit by bit, in a function, it is the events that there are by now, and says so in a header.
 func (e *edge) watchREST(mux *runtime.ServeMux) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
 		md := metadata.MD{}
@@ -145,9 +149,12 @@ func (e *edge) watchREST(mux *runtime.ServeMux) runtime.HandlerFunc {
 		}
 		ctx, err := e.admit(metadata.NewIncomingContext(r.Context(), md))
 		if err == nil {
-			control := http.NewResponseController(w)
+			flusher, follow := w.(http.Flusher)
 			w.Header().Set("Content-Type", "application/json")
-			err = e.watch(ctx, params["name"], func(event *schedulerv1.AssessmentEvent) error {
+			if !follow {
+				w.Header().Set(snapshotHeader, "true")
+			}
+			err = e.watch(ctx, params["name"], follow, func(event *schedulerv1.AssessmentEvent) error {
 				line, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(event)
 				if err != nil {
 					return err
@@ -155,7 +162,10 @@ func (e *edge) watchREST(mux *runtime.ServeMux) runtime.HandlerFunc {
 				if _, err := w.Write([]byte(`{"result":` + string(line) + "}\n")); err != nil {
 					return err
 				}
-				return control.Flush()
+				if follow {
+					flusher.Flush()
+				}
+				return nil
 			})
 		}
 		if err != nil && r.Context().Err() == nil {

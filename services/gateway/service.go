@@ -115,6 +115,7 @@ func build(d app.Deps) (app.Service, error) {
 			accessv1.RegisterAccessServiceServer(r, s)
 			operationsv1.RegisterOperationsServiceServer(r, s)
 		},
+		HTTP:  e.rest,
 		Serve: e.serve,
 	}, nil
 }

@@ -1,4 +1,4 @@
-// Command gateway is the gateway service alone, on the embedded drivers.
+// Command gateway is the gateway service alone.
 package main
 
 import (
@@ -9,4 +9,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/gateway"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, gateway.Spec)) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, gateway.Spec)) }
