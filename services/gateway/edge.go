@@ -31,7 +31,6 @@ type edge struct {
 	service  *Service
 	settings settings
 	limits   *limits
-	mux      *wire.Mux
 	options  wire.MuxOptions
 	descs    []*grpc.ServiceDesc
 	rest     http.Handler
@@ -43,7 +42,6 @@ func newEdge(s *Service, conns map[string]grpc.ClientConnInterface, t *telemetry
 	e.options = wire.MuxOptions{Logger: t.Logger, Interceptors: []grpc.UnaryServerInterceptor{
 		t.UnaryServerInterceptor(telemetry.ServerOptions{Untrusted: true, Level: slog.LevelInfo}), e.authenticate,
 	}}
-	e.mux = wire.NewMux(e.options)
 	for _, r := range routes {
 		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(r.contract))
 		sd, ok := found.(protoreflect.ServiceDescriptor)
@@ -54,15 +52,24 @@ func newEdge(s *Service, conns map[string]grpc.ClientConnInterface, t *telemetry
 		if err != nil {
 			return nil, fault.Wrap(fault.Internal, err, "expose %s", r.contract)
 		}
-		e.mux.RegisterService(desc, nil)
 		e.descs = append(e.descs, desc)
 	}
-	rest, err := newREST(wire.NewConn(e.mux, wire.ConnOptions{}), e)
+	rest, err := newREST(wire.NewFront(e.options, e.route), e)
 	if err != nil {
 		return nil, err
 	}
 	e.rest = rest
 	return e, nil
+}
+
+// route is the connection to the service that answers a contract, nil if the edge does not show it.
+func (e *edge) route(contract string) grpc.ClientConnInterface {
+	for _, r := range routes {
+		if r.contract == contract {
+			return e.conns[r.service]
+		}
+	}
+	return nil
 }
 
 // authenticate proves who calls by the API key, limits them, and passes on who it is. What they may call is the called
