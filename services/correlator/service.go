@@ -30,6 +30,7 @@ var Spec = app.Spec{
 	Serves:    []string{correlatorv1.CorrelatorService_ServiceDesc.ServiceName},
 	Consumes:  []app.Consumer{{Queue: changesQueue, Concurrency: 128, Visibility: time.Minute}},
 	Tables:    []string{tableName},
+	Indexes:   map[string][]string{tableName: {indexFindings, indexFindingsSeen, indexRisks, indexRisksDue}},
 	Calls:     []string{"ingest"},
 	MemoryMiB: 512, Timeout: 30 * time.Second,
 	Build: build,

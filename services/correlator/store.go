@@ -173,11 +173,13 @@ func (s *Service) evaluate(ctx context.Context, tenant, asset string, force bool
 		return false, err
 	}
 	for range maxConflicts {
-		state, err := s.ingest.GetAssetState(ctx, &ingestv1.GetAssetStateRequest{Name: asset})
+		// The mark is read before the facts: if somebody stores what follows from newer facts meanwhile, its revision differs and
+		// this evaluation, which may have seen older ones, starts again. The other way around it would overwrite them.
+		k, err := s.loadKnown(ctx, tenant, resource.ID(asset))
 		if err != nil {
 			return false, err
 		}
-		k, err := s.loadKnown(ctx, tenant, resource.ID(asset))
+		state, err := s.ingest.GetAssetState(ctx, &ingestv1.GetAssetStateRequest{Name: asset})
 		if err != nil {
 			return false, err
 		}

@@ -1,4 +1,4 @@
-// Command correlator is the correlator service alone, on the embedded drivers.
+// Command correlator is the correlator service alone.
 package main
 
 import (
@@ -9,4 +9,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/correlator"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, correlator.Spec)) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, correlator.Spec)) }
