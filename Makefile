@@ -72,6 +72,29 @@ tidy: ## Tidy every module
 alone: ## Build each service alone, outside of the workspace
 	@for m in $(MODULES); do echo "$$m"; (cd $$m && GOWORK=off go build ./... && GOWORK=off go vet ./...) || exit 1; done
 
+# The binaries of containers: AWS drivers for the services, embedded ones for the whole platform in one process. timetzdata: an
+# image from scratch has no time zones.
+IMAGE_ARCH ?= $(shell go env GOARCH)
+IMAGE_VERSION ?= 0.1.0
+IMAGE_REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+IMAGE_BUILD = CGO_ENABLED=0 GOOS=linux GOARCH=$(IMAGE_ARCH) go build -trimpath -buildvcs=false -ldflags '-s -w'
+SERVICES := ingest scheduler scanner correlator reporter gateway
+SCANNERS := $(notdir $(wildcard services/scanner/cmd/scanner-*))
+
+.PHONY: container-binaries
+container-binaries:
+	@rm -rf bin/container && mkdir -p bin/container
+	@$(IMAGE_BUILD) -tags aws,lambda.norpc,timetzdata -o bin/container/ $(foreach s,$(SERVICES),./services/$(s)/cmd/$(s)) $(foreach s,$(SCANNERS),./services/scanner/cmd/$(s)) ./cmd/standins
+	@$(IMAGE_BUILD) -tags timetzdata -o bin/container/riskprofiler ./cmd/riskprofiler
+
+.PHONY: images
+images: container-binaries ## Build container images from scratch into out/images (no engine needed; IMAGE_ARCH=arm64 for Graviton)
+	cd tools/image && GOWORK=off go run . --bin ../../bin/container --out ../../out/images --arch $(IMAGE_ARCH) --version $(IMAGE_VERSION) --revision "$(IMAGE_REVISION)"
+
+.PHONY: certs
+certs: command ## Make certificates for services on this machine (compose) in deploy/compose/certs
+	@$(BIN) certs --dir deploy/compose/certs
+
 .PHONY: vuln
 vuln: ## Check for known vulnerabilities (needs the network for the vulnerability database)
 	tools/build.sh govulncheck

@@ -30,9 +30,16 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// specs are the six services.
-func specs() []app.Spec {
+// Specs are the six services.
+func Specs() []app.Spec {
 	return []app.Spec{ingest.Spec, scheduler.Spec, scanner.Spec, correlator.Spec, reporter.Spec, gateway.Spec}
+}
+
+// LegTargets are what the legs of the scenario assess in a lab on a network: DNS, web, TLS, mail found through DNS, and plain
+// services: each scan type and each way to be found, and no more.
+func LegTargets(network string) []string {
+	at := strings.TrimSuffix(network, "0/24")
+	return []string{"acme.test", "www.acme.test", "legacy.acme.test", "login.acme.test", at + "60", at + "62"}
 }
 
 // startLimit is how long a platform may take to answer: a process that starts on a busy machine.
@@ -59,7 +66,7 @@ func InProcess(t testing.TB, o Options) *Platform {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := app.Build(t.Context(), app.Options{Drivers: drivers.Embedded, Specs: specs(), Settings: settings(o, t.TempDir(), p.Address), Telemetry: tel})
+	host, err := app.Build(t.Context(), app.Options{Drivers: drivers.Embedded, Specs: Specs(), Settings: settings(o, t.TempDir(), p.Address), Telemetry: tel})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +87,7 @@ func InProcess(t testing.TB, o Options) *Platform {
 			t.Logf("log of the platform:\n%s", log)
 		}
 	})
-	p.awaitReady(t)
+	p.AwaitReady(t)
 	return p
 }
 
@@ -94,8 +101,8 @@ func bootstrap(t testing.TB, host *app.Host) string {
 	return key
 }
 
-// awaitReady waits until the edge answers.
-func (p *Platform) awaitReady(t testing.TB) {
+// AwaitReady waits until the edge answers.
+func (p *Platform) AwaitReady(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
@@ -120,7 +127,7 @@ func Processes(t testing.TB, o Options) *Platform {
 	p := &Platform{Address: freeAddress(t)}
 	env := settings(o, t.TempDir(), p.Address)
 	addresses, list := map[string]string{}, []string{}
-	for _, s := range specs() {
+	for _, s := range Specs() {
 		addresses[s.Name] = freeAddress(t)
 		list = append(list, s.Name+"="+addresses[s.Name])
 	}
@@ -135,11 +142,11 @@ func Processes(t testing.TB, o Options) *Platform {
 		t.Fatal(err)
 	}
 	bin := binaries(t)
-	for _, s := range specs() {
+	for _, s := range Specs() {
 		env["RISKPROFILER_INSTANCE"], env["RISKPROFILER_PEER_LISTEN"] = s.Name, addresses[s.Name]
 		startService(t, filepath.Join(bin, s.Name), env)
 	}
-	p.awaitReady(t)
+	p.AwaitReady(t)
 	return p
 }
 
@@ -185,7 +192,7 @@ func binaries(t testing.TB) string {
 			return
 		}
 		args := []string{"build", "-o", built.dir + "/"}
-		for _, s := range specs() {
+		for _, s := range Specs() {
 			args = append(args, "./services/"+s.Name+"/cmd/"+s.Name)
 		}
 		cmd := exec.Command("go", args...) //nolint:noctx // fixed arguments

@@ -2,7 +2,6 @@ package test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
@@ -22,7 +21,7 @@ func TestLabTruth(t *testing.T) {
 	}
 	slices.Sort(want)
 	got := open(out.Report)
-	if d := difference(want, got); d != "" {
+	if d := Difference(want, got); d != "" {
 		t.Errorf("the findings differ from the truth (- missing, + not in the truth):\n%s", d)
 	}
 	checkComplete(t, out.Report)
@@ -54,21 +53,3 @@ func open(doc *reporterv1.ReportDocument) []string {
 }
 
 func line(check, asset, location string) string { return check + "  " + asset + "  " + location }
-
-// difference shows what two sorted lists do not share: "-" only in want, "+" only in got.
-func difference(want, got []string) string {
-	var b strings.Builder
-	for len(want) > 0 || len(got) > 0 {
-		switch {
-		case len(got) == 0 || len(want) > 0 && want[0] < got[0]:
-			b.WriteString("- " + want[0] + "\n")
-			want = want[1:]
-		case len(want) == 0 || got[0] < want[0]:
-			b.WriteString("+ " + got[0] + "\n")
-			got = got[1:]
-		default:
-			want, got = want[1:], got[1:]
-		}
-	}
-	return b.String()
-}

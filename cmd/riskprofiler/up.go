@@ -8,11 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/riskprofiler/riskprofiler/platform/app"
 	"github.com/riskprofiler/riskprofiler/services/gateway"
 )
 
 // version of the program.
-const version = "0.1.0"
+const version = app.Version
 
 func newUp() *cobra.Command {
 	f := platformFlags{}

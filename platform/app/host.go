@@ -4,17 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
+	"net/http"
 	"path/filepath"
 	"slices"
 
-	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/blob"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/mtls"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
@@ -36,15 +35,22 @@ type WorkflowRequest struct {
 
 // Backends hand out the opened resources of one set of drivers.
 type Backends interface {
-	Table(ctx context.Context, name string) (table.Driver, error)
+	// Table opens a table with these indexes.
+	Table(ctx context.Context, name string, indexes []string) (table.Driver, error)
 	// Queue opens a queue; consumer says whether this process takes messages from it.
 	Queue(ctx context.Context, name string, consumer bool) (queue.Driver, error)
 	Bucket(ctx context.Context, name string) (blob.Bucket, error)
 	// Workflow returns the engine, and what has to run in this process, if anything.
 	Workflow(ctx context.Context, r WorkflowRequest) (workflow.Engine, func(context.Context) error, error)
-	// KeysDir is where the services' signing keys lie.
-	KeysDir() string
+	// Keys is where the services' signing keys lie.
+	Keys() authn.KeyStore
 	Close() error
+}
+
+// XRaySigner makes the transport that signs what is sent to X-Ray in a region. Backends that are one let spans go to X-Ray
+// itself: see telemetry.Options.XRay.
+type XRaySigner interface {
+	XRay(region string) http.RoundTripper
 }
 
 // Drivers open backends from settings.
@@ -67,9 +73,13 @@ type Host struct {
 	settings  map[string]string
 	config    Settings
 	telemetry *telemetry.Telemetry
+	named     map[string]*telemetry.Telemetry
 	backends  Backends
 	mux       *wire.Mux
 	server    wire.MuxOptions
+	admit     []grpc.UnaryServerInterceptor // before validate, everywhere
+	validate  grpc.UnaryServerInterceptor
+	tls       *mtls.Source // nil: no certificate is set
 	signers   map[string]*authn.Signer
 	conns     map[string]grpc.ClientConnInterface
 	dialed    []*grpc.ClientConn
@@ -77,19 +87,22 @@ type Host struct {
 	senders   map[string]*queue.Queue
 	consumers map[string]*queue.Queue
 	buckets   map[string]blob.Bucket
-	engine    workflow.Engine
-	runner    func(context.Context) error
-	closers   []func() error
-	ready     func(context.Context) error
+	sources   map[string]eventSource // the consumed queues whose driver takes events
+	// stateMachine signs for calls of a state machine, in a function.
+	stateMachine *authn.Signer
+	engine       workflow.Engine
+	runner       func(context.Context) error
+	closers      []func() error
+	ready        func(context.Context) error
 }
 
 // Build wires the process: it opens handles and starts nothing. If it fails, what was opened is closed.
 func Build(ctx context.Context, o Options) (*Host, error) {
 	h := &Host{
 		specs: o.Specs, settings: o.Settings, telemetry: o.Telemetry,
-		services: map[string]Service{}, signers: map[string]*authn.Signer{}, conns: map[string]grpc.ClientConnInterface{},
+		named: map[string]*telemetry.Telemetry{}, services: map[string]Service{}, signers: map[string]*authn.Signer{}, conns: map[string]grpc.ClientConnInterface{},
 		tables: map[string]*table.Table{}, senders: map[string]*queue.Queue{}, consumers: map[string]*queue.Queue{},
-		buckets: map[string]blob.Bucket{},
+		buckets: map[string]blob.Bucket{}, sources: map[string]eventSource{},
 	}
 	if h.settings == nil {
 		h.settings = Environment()
@@ -105,9 +118,9 @@ func (h *Host) build(ctx context.Context, drivers Drivers) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		h.openTelemetry,
 		func(ctx context.Context) (err error) { h.backends, err = drivers(ctx, h.settings); return err },
-		h.openKeys, h.openStores, h.openQueues, h.openPeers, h.openWorkflow, h.buildServices,
+		h.openTelemetry,
+		h.openKeys, h.openTLS, h.openStores, h.openQueues, h.openWorkflow, h.openPeers, h.buildServices,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -116,56 +129,30 @@ func (h *Host) build(ctx context.Context, drivers Drivers) error {
 	return nil
 }
 
-func (h *Host) openTelemetry(ctx context.Context) error {
-	if h.telemetry != nil {
-		return nil
-	}
-	name := "riskprofiler"
-	if len(h.specs) == 1 {
-		name = h.specs[0].Name
-	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(h.config.LogLevel)); err != nil {
-		return fault.New(fault.Invalid, "read settings: RISKPROFILER_LOG_LEVEL is %q; use debug, info, warn or error", h.config.LogLevel)
-	}
-	t, err := telemetry.Setup(ctx, telemetry.Options{Service: name, Level: level, OTLPEndpoint: h.config.OTLP})
-	if err != nil {
-		return err
-	}
-	h.telemetry = t
-	h.closers = append(h.closers, func() error { return t.Shutdown(context.WithoutCancel(ctx)) })
-	return nil
-}
-
-// openKeys loads one signing key for each service here, and one for the workflow where it runs: nobody can speak in the
-// name of a service that is not in this process.
-func (h *Host) openKeys(context.Context) error {
-	dir := h.backends.KeysDir()
-	names := []string{}
+// openKeys gets one signing key for each service here: nobody can speak in the name of a service that is not in this process.
+func (h *Host) openKeys(ctx context.Context) error {
+	store := h.backends.Keys()
 	for _, s := range h.specs {
-		names = append(names, s.Name)
-		if len(s.Workflows) > 0 {
-			names = append(names, workflowService)
+		var err error
+		if h.signers[s.Name], err = store.Signer(ctx, s.Name); err != nil {
+			return err
 		}
 	}
-	for _, name := range names {
-		key, err := authn.LoadKeys(dir, name)
+	keys := store.Keys()
+	if h.config.RuntimeAPI != "" {
+		own, err := h.openOwnWorkflowKey()
 		if err != nil {
 			return err
 		}
-		if h.signers[name], err = authn.NewSigner(authn.SignerOptions{Service: name, Key: key}); err != nil {
-			return err
-		}
+		keys = authn.JoinKeys(own, keys)
 	}
-	verifier := authn.NewVerifier(authn.VerifierOptions{Keys: authn.OpenKeyRing(dir)})
+	verifier := authn.NewVerifier(authn.VerifierOptions{Keys: keys})
 	policies := authn.NewPolicySource(authn.PolicyOptions{})
-	validator, err := protovalidate.New()
-	if err != nil {
-		return fault.Wrap(fault.Internal, err, "make validator")
+	h.admit = []grpc.UnaryServerInterceptor{
+		h.telemetry.UnaryServerInterceptor(telemetry.ServerOptions{Services: h.owners()}), authn.UnaryServerInterceptor(verifier, policies),
 	}
-	h.server = wire.MuxOptions{Logger: h.telemetry.Logger, Interceptors: []grpc.UnaryServerInterceptor{
-		h.telemetry.UnaryServerInterceptor(telemetry.ServerOptions{}), authn.UnaryServerInterceptor(verifier, policies), validate(validator),
-	}}
+	h.validate = validate()
+	h.server = wire.MuxOptions{Logger: h.telemetry.Logger, Interceptors: append(slices.Clone(h.admit), h.validate)}
 	h.mux = wire.NewMux(h.server)
 	return nil
 }
@@ -176,11 +163,11 @@ func (h *Host) openStores(ctx context.Context) error {
 			if h.tables[name] != nil {
 				continue
 			}
-			d, err := h.backends.Table(ctx, name)
+			d, err := h.backends.Table(ctx, name, s.Indexes[name])
 			if err != nil {
 				return err
 			}
-			h.tables[name] = table.New(d, table.Options{Name: name})
+			h.tables[name] = table.New(d, table.Options{Name: name, Indexes: append([]string{}, s.Indexes[name]...)})
 		}
 		for _, name := range s.Buckets {
 			b, err := h.backends.Bucket(ctx, name)
@@ -201,7 +188,7 @@ func (h *Host) openQueues(ctx context.Context) error {
 	for _, s := range h.specs {
 		for _, name := range s.Sends {
 			if h.senders[name] == nil {
-				if h.senders[name], err = h.openQueue(ctx, Consumer{Queue: name}, spill, nil); err != nil {
+				if h.senders[name], err = h.openQueue(ctx, s.Name, Consumer{Queue: name}, spill, nil); err != nil {
 					return err
 				}
 			}
@@ -213,7 +200,7 @@ func (h *Host) openQueues(ctx context.Context) error {
 				}
 				return nil
 			}
-			if h.consumers[c.Queue], err = h.openQueue(ctx, c, spill, parked); err != nil {
+			if h.consumers[c.Queue], err = h.openQueue(ctx, s.Name, c, spill, parked); err != nil {
 				return err
 			}
 		}
@@ -221,53 +208,37 @@ func (h *Host) openQueues(ctx context.Context) error {
 	return nil
 }
 
-func (h *Host) openQueue(ctx context.Context, c Consumer, spill blob.Bucket, parked func(context.Context, queue.Message, error) error) (*queue.Queue, error) {
+func (h *Host) openQueue(ctx context.Context, service string, c Consumer, spill blob.Bucket, parked func(context.Context, queue.Message, error) error) (*queue.Queue, error) {
+	t := h.telemetryOf(service)
 	d, err := h.backends.Queue(ctx, c.Queue, parked != nil)
 	if err != nil {
 		return nil, err
 	}
+	if source, ok := d.(eventSource); ok && parked != nil {
+		h.sources[c.Queue] = source
+	}
 	return queue.New(d, queue.Options{
 		Name: c.Queue, Spill: spill, Concurrency: c.Concurrency, Visibility: c.Visibility, OnParked: parked,
-		TracerProvider: h.telemetry.TracerProvider, MeterProvider: h.telemetry.MeterProvider, Logger: h.telemetry.Logger,
+		TracerProvider: t.TracerProvider, MeterProvider: t.MeterProvider, Logger: t.Logger, OwnTraces: t.Bounded(),
 	}), nil
 }
 
 // openPeers connects every service here with the ones it calls: over the mux if they are in this process, else by gRPC.
-func (h *Host) openPeers(context.Context) error {
+func (h *Host) openPeers(ctx context.Context) error {
 	for _, s := range h.specs {
 		if err := h.connect(s.Name, s.Calls); err != nil {
 			return err
 		}
-		if len(s.Workflows) > 0 {
-			if err := h.connect(workflowService, append(workflowCalls(s), s.Name)); err != nil {
-				return err
-			}
+		if len(s.Workflows) == 0 || h.runner == nil {
+			continue // a workflow that runs elsewhere calls the services by itself
 		}
-	}
-	return nil
-}
-
-func (h *Host) connect(from string, to []string) error {
-	options := wire.ConnOptions{Interceptors: []grpc.UnaryClientInterceptor{
-		h.telemetry.UnaryClientInterceptor(), deadline(), authn.UnaryClientInterceptor(h.signers[from]),
-	}}
-	for _, peer := range to {
-		key := from + ">" + peer
-		if slices.ContainsFunc(h.specs, func(s Spec) bool { return s.Name == peer }) {
-			h.conns[key] = wire.NewConn(h.mux, options)
-			continue
+		var err error
+		if h.signers[workflowService], err = h.backends.Keys().Signer(ctx, workflowService); err != nil {
+			return err
 		}
-		addr, ok := h.config.Peers[peer]
-		if !ok {
-			return fault.New(fault.Invalid, "connect %s to %s: the service is not in this process and RISKPROFILER_PEERS does not say where it is", from, peer)
+		if err := h.connect(workflowService, append(workflowCalls(s), s.Name)); err != nil {
+			return err
 		}
-		cc, err := grpc.NewClient("dns:///"+addr, append(wire.GRPCDialOptions(options), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-		if err != nil {
-			return fault.Wrap(fault.Invalid, err, "connect %s to %s", from, peer)
-		}
-		h.conns[key] = cc
-		h.dialed = append(h.dialed, cc)
-		h.closers = append(h.closers, cc.Close)
 	}
 	return nil
 }
@@ -287,10 +258,10 @@ func (h *Host) buildServices(context.Context) error {
 	for i := range h.specs {
 		s := &h.specs[i]
 		d := Deps{
-			spec: s, host: h, Telemetry: h.telemetry.For(s.Name), Logger: h.telemetry.For(s.Name).Logger, Signer: h.signers[s.Name],
+			spec: s, host: h, Telemetry: h.telemetryOf(s.Name), Logger: h.telemetryOf(s.Name).Logger, Signer: h.signers[s.Name],
 		}
 		if len(s.Workflows) > 0 || s.CompletesTasks {
-			d.Workflow = h.engine
+			d.Workflow = measured{h.engine, h.telemetryOf(s.Name).Metrics}
 		}
 		service, err := s.Build(d)
 		if err != nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -28,14 +29,20 @@ func deadline() grpc.UnaryClientInterceptor {
 	}
 }
 
-// validate checks requests against the rules in their contract; each violation names its field.
-func validate(v protovalidate.Validator) grpc.UnaryServerInterceptor {
+// validate checks requests against the rules in their contract; each violation names its field. The validator is made with
+// the first request: it costs milliseconds, which a function that starts does not have.
+func validate() grpc.UnaryServerInterceptor {
+	validator := sync.OnceValues(func() (protovalidate.Validator, error) { return protovalidate.New() })
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		m, ok := req.(proto.Message)
 		if !ok {
 			return handler(ctx, req)
 		}
-		err := v.Validate(m)
+		v, err := validator()
+		if err != nil {
+			return nil, fault.Wrap(fault.Internal, err, "make validator")
+		}
+		err = v.Validate(m)
 		if err == nil {
 			return handler(ctx, req)
 		}

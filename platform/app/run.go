@@ -15,11 +15,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
-	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
-	"github.com/riskprofiler/riskprofiler/platform/wire"
 )
 
 // Run serves until ctx ends, then drains: it stops taking work, lets running work finish within the drain time, and
@@ -98,18 +95,6 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// servePeers serves this process's services to the others over gRPC.
-func (h *Host) servePeers(ctx context.Context, l net.Listener) error {
-	server := grpc.NewServer(wire.GRPCServerOptions(h.server)...)
-	for _, s := range h.specs {
-		if r := h.services[s.Name].Register; r != nil {
-			r(server)
-		}
-	}
-	healthv1.RegisterHealthServer(server, health.NewServer())
-	return ServeGRPC(ctx, server, l, h.config.Drain)
-}
-
 // ServeGRPC serves on l until ctx ends, then lets running calls finish within drain.
 func ServeGRPC(ctx context.Context, server *grpc.Server, l net.Listener, drain time.Duration) error {
 	done := make(chan struct{})
@@ -148,11 +133,14 @@ func (h *Host) tick(ctx context.Context, g *errgroup.Group) {
 				continue
 			}
 			g.Go(func() error {
-				for {
+				for due := time.Now(); ; {
+					h.late(ctx, schedule.Name, due)
 					if err := work(ctx); err != nil && ctx.Err() == nil {
 						h.telemetry.Logger.WarnContext(ctx, "schedule failed", slog.String("service", s.Name), slog.String("schedule", schedule.Name), slog.Any("error", err))
 					}
-					if !sleep(ctx, jitter(schedule.Every)) {
+					pause := jitter(schedule.Every)
+					due = time.Now().Add(pause)
+					if !sleep(ctx, pause) {
 						return nil
 					}
 				}
@@ -178,10 +166,17 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // Main is the whole main function of a service: it builds the process, runs it until SIGTERM or SIGINT, and returns the
-// exit code: 0, or 1 after one line on stderr.
+// exit code: 0, or 1 after one line on stderr. Under the Lambda runtime it serves invocations instead of listening. With
+// the argument "health" or "version" it says that and ends: see [Probe].
 func Main(stderr io.Writer, drivers Drivers, specs ...Spec) int {
+	if code, asked := command(commandLine(), os.Stdout, stderr, Environment(), specs); asked {
+		return code
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	if api := os.Getenv(runtimeAPI); api != "" {
+		return functionMain(ctx, api, stderr, drivers, specs)
+	}
 	host, err := Build(ctx, Options{Drivers: drivers, Specs: specs})
 	if err == nil {
 		err = host.Run(ctx)

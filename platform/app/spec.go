@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"time"
 
@@ -65,6 +66,9 @@ type Spec struct {
 	// Tables and Buckets that this service owns. RateLimits is a table shared by all scanners.
 	Tables  []string
 	Buckets []string
+	// Indexes are the names of the secondary indexes of each table, 3 to 57 characters each. An index that is not named here
+	// cannot be used.
+	Indexes map[string][]string
 	// Calls are names of other services.
 	Calls []string
 	// Schedules that this service wants to be called by.
@@ -92,6 +96,8 @@ type Service struct {
 	Parked map[string]func(context.Context, queue.Message, error) error
 	// Schedules by name of Spec.Schedules.
 	Schedules map[string]func(context.Context) error
+	// HTTP is what Serve serves as HTTP, for a function behind an API gateway (Edge only).
+	HTTP http.Handler
 	// Serve faces the outside on a listener until ctx ends, then drains (Edge only).
 	Serve func(context.Context, net.Listener) error
 	// Close releases what Build opened, if anything.

@@ -62,7 +62,7 @@ func (h *Host) openWorkflow(ctx context.Context) error {
 	}
 	var err error
 	h.engine, h.runner, err = h.backends.Workflow(ctx, WorkflowRequest{
-		Machines: machines, Resources: resources, Invoke: h.invoke, Send: h.send, Telemetry: h.telemetry,
+		Machines: machines, Resources: resources, Invoke: h.invoke, Send: h.send, Telemetry: h.telemetryOf(workflowService),
 	})
 	return err
 }

@@ -292,14 +292,14 @@ func TestForgedTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := NewVerifier(VerifierOptions{Keys: OpenKeyRing(dir)})
-	if _, err := v.Verify(forge(f.head, f.claims, f.gateway())); err != nil {
+	if _, err := v.Verify(t.Context(), forge(f.head, f.claims, f.gateway())); err != nil {
 		t.Fatalf("the token that is not forged: %v", err)
 	}
 	n := 0
 	for _, table := range []map[string]string{f.algorithms(), f.keyTricks(), f.claimTricks(), f.shapes()} {
 		for name, token := range table {
 			n++
-			p, err := v.Verify(token)
+			p, err := v.Verify(t.Context(), token)
 			if err == nil {
 				t.Errorf("%s: accepted as %+v", name, p)
 			} else if !errors.Is(err, fault.Unauthenticated) || err.Error() != errToken().Error() {
@@ -323,7 +323,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(forge(header(keys), claimsAt(time.Now().Add(-time.Hour)), keys["gateway"]))
 	f.Add("eyJhbGciOiJub25lIn0.e30.")
 	f.Fuzz(func(t *testing.T, token string) {
-		if p, err := v.Verify(token); err == nil {
+		if p, err := v.Verify(t.Context(), token); err == nil {
 			t.Fatalf("%q was accepted as %+v", token, p)
 		}
 	})

@@ -34,7 +34,7 @@ func (s *Signer) attach(ctx context.Context) (context.Context, error) {
 		self := ForService(s.service, "")
 		p = &self
 	}
-	bearer, err := s.bearer(p)
+	bearer, err := s.bearer(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -108,5 +108,5 @@ func (v *Verifier) authenticate(ctx context.Context) (*Principal, error) {
 	if !ok || len(values) > 1 {
 		return nil, errToken()
 	}
-	return v.verify(token)
+	return v.verify(ctx, token)
 }

@@ -121,7 +121,7 @@ func TestInterceptors(t *testing.T) {
 
 func TestCredentialsOfACall(t *testing.T) {
 	m := newMesh(t)
-	token, err := m.signers["gateway"].Mint(Principal{Tenant: "t1", Subject: "user:ann", Roles: []string{RoleAdmin}})
+	token, err := m.signers["gateway"].Mint(t.Context(), Principal{Tenant: "t1", Subject: "user:ann", Roles: []string{RoleAdmin}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestCredentialsOfACall(t *testing.T) {
 // BenchmarkAdmit is all that the server's interceptor does for a call, with everything remembered.
 func BenchmarkAdmit(b *testing.B) {
 	m := newMesh(b)
-	token, err := m.signers["gateway"].Mint(Principal{Tenant: "t1", Subject: "user:ann", Roles: []string{RoleAdmin}})
+	token, err := m.signers["gateway"].Mint(b.Context(), Principal{Tenant: "t1", Subject: "user:ann", Roles: []string{RoleAdmin}})
 	if err != nil {
 		b.Fatal(err)
 	}

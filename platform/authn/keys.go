@@ -113,6 +113,10 @@ func readPrivate(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parsePrivate(data)
+}
+
+func parsePrivate(data []byte) (ed25519.PrivateKey, error) {
 	block, rest := pem.Decode(data)
 	if block == nil || block.Type != privateBlock || len(strings.TrimSpace(string(rest))) > 0 {
 		return nil, fault.New(fault.FailedPrecondition, "the file is not one PEM block %q", privateBlock)
@@ -128,18 +132,27 @@ func readPrivate(path string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// createPrivate makes a key file. Losing the race against another process is no error: its key is
-// as good.
-func createPrivate(dir, path string) error {
+// newPrivate makes a key and its text.
+func newPrivate() ([]byte, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: privateBlock, Bytes: der}), nil
+}
+
+// createPrivate makes a key file. Losing the race against another process is no error: its key is
+// as good.
+func createPrivate(dir, path string) error {
+	text, err := newPrivate()
+	if err != nil {
 		return err
 	}
-	temp, err := writeTemp(dir, pem.EncodeToMemory(&pem.Block{Type: privateBlock, Bytes: der}), 0o600)
+	temp, err := writeTemp(dir, text, 0o600)
 	if err != nil {
 		return err
 	}
@@ -160,8 +173,22 @@ func publish(dir, service string, key ed25519.PublicKey) error {
 	if len(keys) > 0 && keys[0].Equal(key) {
 		return nil
 	}
+	text, err := published(key, keys)
+	if err != nil {
+		return err
+	}
+	temp, err := writeTemp(dir, text, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(temp) }() // gone already when the rename worked
+	return os.Rename(temp, path)
+}
+
+// published is the text of a service's public keys: key first, then those before it.
+func published(key ed25519.PublicKey, before []ed25519.PublicKey) ([]byte, error) {
 	all := []ed25519.PublicKey{key}
-	for _, k := range keys {
+	for _, k := range before {
 		if !k.Equal(key) && len(all) < keptKeys {
 			all = append(all, k)
 		}
@@ -170,16 +197,11 @@ func publish(dir, service string, key ed25519.PublicKey) error {
 	for _, k := range all {
 		der, err := x509.MarshalPKIXPublicKey(k)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: publicBlock, Bytes: der})...)
 	}
-	temp, err := writeTemp(dir, text, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(temp) }() // gone already when the rename worked
-	return os.Rename(temp, path)
+	return text, nil
 }
 
 // writeTemp writes a whole file under a name that nobody looks for, so that it appears under its
@@ -208,6 +230,10 @@ func readPublic(path string) ([]ed25519.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parsePublic(path, data)
+}
+
+func parsePublic(path string, data []byte) ([]ed25519.PublicKey, error) {
 	var keys []ed25519.PublicKey
 	for {
 		var block *pem.Block

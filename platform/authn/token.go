@@ -1,8 +1,11 @@
 package authn
 
 import (
+	"context"
 	"crypto/ed25519"
+	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -42,14 +45,24 @@ type SignerOptions struct {
 	Service string
 	// Key is its private key, from [LoadKeys].
 	Key ed25519.PrivateKey
+	// Load gives the private key when it is first needed, instead of Key. If it fails, the call that
+	// needed the key fails and the next one asks again.
+	Load func(ctx context.Context) (ed25519.PrivateKey, error)
 }
 
 // Signer mints the tokens of one service. It may be used concurrently.
 type Signer struct {
 	service string
-	key     ed25519.PrivateKey
-	kid     string
+	load    func(ctx context.Context) (ed25519.PrivateKey, error)
 	minted  *cache[mintedToken]
+
+	mu  sync.Mutex
+	key *signingKey // nil until it is loaded
+}
+
+type signingKey struct {
+	private ed25519.PrivateKey
+	kid     string
 }
 
 // mintedToken keeps the form that the header has, so that a call costs no concatenation.
@@ -63,17 +76,40 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 	if !validService(o.Service) {
 		return nil, fault.New(fault.Invalid, "make signer: %q is no service name", o.Service)
 	}
-	if len(o.Key) != ed25519.PrivateKeySize {
-		return nil, fault.New(fault.Invalid, "make signer of %s: the key has %d bytes, not %d", o.Service, len(o.Key), ed25519.PrivateKeySize)
+	s := &Signer{service: o.Service, load: o.Load, minted: newCache[mintedToken](MaxCachedTokens)}
+	if o.Load == nil {
+		var err error
+		if s.key, err = newSigningKey(o.Service, o.Key); err != nil {
+			return nil, err
+		}
 	}
-	public, ok := o.Key.Public().(ed25519.PublicKey)
+	return s, nil
+}
+
+func newSigningKey(service string, key ed25519.PrivateKey) (*signingKey, error) {
+	if len(key) != ed25519.PrivateKeySize {
+		return nil, fault.New(fault.Invalid, "make signer of %s: the key has %d bytes, not %d", service, len(key), ed25519.PrivateKeySize)
+	}
+	public, ok := key.Public().(ed25519.PublicKey)
 	if !ok {
-		return nil, fault.New(fault.Invalid, "make signer of %s: no Ed25519 key", o.Service)
+		return nil, fault.New(fault.Invalid, "make signer of %s: no Ed25519 key", service)
 	}
-	return &Signer{
-		service: o.Service, key: o.Key, kid: KeyID(o.Service, public),
-		minted: newCache[mintedToken](MaxCachedTokens),
-	}, nil
+	return &signingKey{private: key, kid: KeyID(service, public)}, nil
+}
+
+// signing is the key, loaded if it is not yet. Calls that come meanwhile wait for the same load.
+func (s *Signer) signing(ctx context.Context) (*signingKey, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.key != nil {
+		return s.key, nil
+	}
+	private, err := s.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.key, err = newSigningKey(s.service, private)
+	return s.key, err
 }
 
 // Service is the name that the signer's tokens are issued by.
@@ -81,13 +117,13 @@ func (s *Signer) Service() string { return s.service }
 
 // Mint gives a token that says that this service acts for p. Tokens are kept and handed out again
 // for the first half of their life, so a token that is sent has at least half of it left.
-func (s *Signer) Mint(p Principal) (string, error) {
-	bearer, err := s.bearer(&p)
+func (s *Signer) Mint(ctx context.Context, p Principal) (string, error) {
+	bearer, err := s.bearer(ctx, &p)
 	return strings.TrimPrefix(bearer, bearerPrefix), err
 }
 
 // bearer is the value of the authorization header.
-func (s *Signer) bearer(p *Principal) (string, error) {
+func (s *Signer) bearer(ctx context.Context, p *Principal) (string, error) {
 	if err := p.check(); err != nil {
 		return "", err
 	}
@@ -100,6 +136,10 @@ func (s *Signer) bearer(p *Principal) (string, error) {
 	if m, ok := s.minted.get(key); ok && now.Before(m.remint) {
 		return m.bearer, nil
 	}
+	signing, err := s.signing(ctx)
+	if err != nil {
+		return "", err
+	}
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, &claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: s.service, Subject: p.Subject, Audience: jwt.ClaimStrings{audience},
@@ -107,8 +147,8 @@ func (s *Signer) bearer(p *Principal) (string, error) {
 		},
 		Tenant: p.Tenant, Roles: p.Roles,
 	})
-	token.Header["typ"], token.Header["kid"] = tokenType, s.kid
-	text, err := token.SignedString(s.key)
+	token.Header["typ"], token.Header["kid"] = tokenType, signing.kid
+	text, err := token.SignedString(signing.private)
 	if err != nil {
 		return "", fault.Wrap(fault.Internal, err, "mint token")
 	}
@@ -156,16 +196,17 @@ func NewVerifier(o VerifierOptions) *Verifier {
 }
 
 // Verify gives the principal that a token stands for. Every failure is the same Unauthenticated:
-// what exactly was wrong would only help who made it up.
-func (v *Verifier) Verify(token string) (Principal, error) {
-	p, err := v.verify(token)
+// what exactly was wrong would only help who made it up. Where the keys themselves cannot be had it
+// is Unavailable: the token may well be good.
+func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) {
+	p, err := v.verify(ctx, token)
 	if err != nil {
 		return Principal{}, err
 	}
 	return p.clone(), nil
 }
 
-func (v *Verifier) verify(token string) (*Principal, error) {
+func (v *Verifier) verify(ctx context.Context, token string) (*Principal, error) {
 	if len(token) > MaxTokenBytes {
 		return nil, errToken()
 	}
@@ -181,7 +222,11 @@ func (v *Verifier) verify(token string) (*Principal, error) {
 		return nil, errToken()
 	}
 	c := &claims{}
-	if _, err := v.parser.ParseWithClaims(token, c, v.keyFor); err != nil {
+	keyFor := func(t *jwt.Token) (any, error) { return v.keyFor(ctx, t) }
+	if _, err := v.parser.ParseWithClaims(token, c, keyFor); err != nil {
+		if errors.Is(err, fault.Unavailable) {
+			return nil, fault.Wrap(fault.Unavailable, err, "verify token")
+		}
 		return nil, errToken()
 	}
 	p, err := c.principal(now)
@@ -206,7 +251,7 @@ func isCompact(token string) bool {
 }
 
 // keyFor checks the header and finds the key that it names, which must be one of the issuer's.
-func (v *Verifier) keyFor(t *jwt.Token) (any, error) {
+func (v *Verifier) keyFor(ctx context.Context, t *jwt.Token) (any, error) {
 	if len(t.Header) != 3 || t.Header["typ"] != tokenType || t.Header["alg"] != algorithm {
 		return nil, errToken()
 	}
@@ -218,8 +263,11 @@ func (v *Verifier) keyFor(t *jwt.Token) (any, error) {
 	if !ok {
 		return nil, errToken()
 	}
-	key, service, ok := v.keys.Find(kid)
-	if !ok || service != c.Issuer {
+	key, service, err := find(ctx, v.keys, kid)
+	if err != nil {
+		return nil, err
+	}
+	if key == nil || service != c.Issuer {
 		return nil, errToken()
 	}
 	return key, nil

@@ -23,7 +23,7 @@ func mint(t testing.TB, service string, key ed25519.PrivateKey, p Principal) str
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := s.Mint(p)
+	token, err := s.Mint(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,14 +50,14 @@ func TestTokenCarriesThePrincipal(t *testing.T) {
 		{Tenant: "tenant with spaces, \"quotes\" and ümläuts", Subject: "user:<b>"},
 		ForService("scheduler", "t1"), ForService("gateway", ""),
 	} {
-		token, err := s.Mint(p)
+		token, err := s.Mint(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := p
 		want.Issuer = "gateway"
 		for range 2 { // the second time from the cache
-			got, err := v.Verify(token)
+			got, err := v.Verify(t.Context(), token)
 			if diff := cmp.Diff(want, got); err != nil || diff != "" {
 				t.Errorf("%v (-minted +verified):\n%s", err, diff)
 			}
@@ -76,7 +76,7 @@ func TestMintRefuses(t *testing.T) {
 		"line end in role": {Subject: "user:a", Roles: []string{"viewer\nadmin"}}, "empty role": {Subject: "user:a", Roles: []string{""}},
 		"long role": {Subject: "user:a", Roles: []string{strings.Repeat("r", MaxRoleBytes+1)}}, "many roles": {Subject: "user:a", Roles: roles},
 	} {
-		if token, err := s.Mint(p); err == nil || token != "" {
+		if token, err := s.Mint(t.Context(), p); err == nil || token != "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -87,11 +87,11 @@ func TestTokensOfOnePrincipalAreNotAnothers(t *testing.T) {
 	part := rapid.StringMatching(`[a-z:,. ]{0,3}`)
 	rapid.Check(t, func(t *rapid.T) {
 		p := Principal{Tenant: part.Draw(t, "tenant"), Subject: "u" + part.Draw(t, "subject"), Roles: rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "a,b", "a b"}), 0, 3).Draw(t, "roles")}
-		token, err := s.Mint(p)
+		token, err := s.Mint(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := v.Verify(token)
+		got, err := v.Verify(t.Context(), token)
 		if err != nil || got.Tenant != p.Tenant || got.Subject != p.Subject || !slices.Equal(got.Roles, p.Roles) {
 			t.Fatalf("minted for %+v, verified as %+v, %v", p, got, err)
 		}
@@ -109,16 +109,16 @@ func TestTokenLife(t *testing.T) {
 		ring := OpenKeyRing(dir)
 		warm := NewVerifier(VerifierOptions{Keys: ring})
 		p := Principal{Tenant: "t1", Subject: "user:a"}
-		first, err := s.Mint(p)
+		first, err := s.Mint(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(TokenLifetime/2 - time.Second)
-		if again, err := s.Mint(p); err != nil || again != first {
+		if again, err := s.Mint(t.Context(), p); err != nil || again != first {
 			t.Error("minted anew in the first half of its life")
 		}
 		time.Sleep(time.Second)
-		second, err := s.Mint(p)
+		second, err := s.Mint(t.Context(), p)
 		if err != nil || second == first {
 			t.Error("not minted anew in the second half of its life")
 		}
@@ -128,7 +128,7 @@ func TestTokenLife(t *testing.T) {
 		}{{0, true}, {TokenLifetime/2 + clockSkew - time.Second, true}, {time.Second, false}, {time.Hour, false}} {
 			time.Sleep(c.after)
 			for name, v := range map[string]*Verifier{"cached": warm, "fresh": NewVerifier(VerifierOptions{Keys: ring})} {
-				if _, err := v.Verify(first); (err == nil) != c.want {
+				if _, err := v.Verify(t.Context(), first); (err == nil) != c.want {
 					t.Errorf("%s, %s later: %v", name, c.after, err)
 				}
 			}
@@ -143,7 +143,7 @@ func TestClocksThatDiffer(t *testing.T) {
 		v := NewVerifier(VerifierOptions{Keys: OpenKeyRing(dir)})
 		for ahead, want := range map[time.Duration]bool{0: true, clockSkew - time.Second: true, clockSkew + time.Second: false, time.Hour: false} {
 			token := forge(header(keys), claimsAt(time.Now().Add(ahead)), keys["gateway"])
-			if _, err := v.Verify(token); (err == nil) != want {
+			if _, err := v.Verify(t.Context(), token); (err == nil) != want {
 				t.Errorf("signer %s ahead: %v", ahead, err)
 			}
 		}
@@ -154,14 +154,14 @@ func TestClocksThatDiffer(t *testing.T) {
 func TestPrincipalsShareNothing(t *testing.T) {
 	s, v := pair(t)
 	p := Principal{Tenant: "t1", Subject: "user:a", Roles: []string{RoleViewer}}
-	token, err := s.Mint(p)
+	token, err := s.Mint(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx := NewContext(t.Context(), p)
 	p.Roles[0] = RoleAdmin
 	for range 2 {
-		got, err := v.Verify(token)
+		got, err := v.Verify(t.Context(), token)
 		if err != nil || got.Roles[0] != RoleViewer {
 			t.Errorf("verified as %v, %v", got, err)
 		}
@@ -208,11 +208,11 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for i := range 200 {
 				want := Principal{Tenant: fmt.Sprint("t", (i+g)%7), Subject: "user:a", Issuer: "gateway"}
-				token, err := s.Mint(want)
+				token, err := s.Mint(t.Context(), want)
 				if err != nil {
 					t.Error(err)
 				}
-				if got, err := v.Verify(token); err != nil || !cmp.Equal(want, got) {
+				if got, err := v.Verify(t.Context(), token); err != nil || !cmp.Equal(want, got) {
 					t.Errorf("got %v, %v", got, err)
 				}
 			}
@@ -238,7 +238,7 @@ func BenchmarkMintCached(b *testing.B) {
 	p := Principal{Tenant: "tenant-1", Subject: "user:ann@example.com", Roles: []string{RoleAnalyst}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.bearer(&p); err != nil {
+		if _, err := s.bearer(b.Context(), &p); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -246,13 +246,13 @@ func BenchmarkMintCached(b *testing.B) {
 
 func BenchmarkVerifyCached(b *testing.B) {
 	s, v := pair(b)
-	token, err := s.Mint(Principal{Tenant: "tenant-1", Subject: "user:ann@example.com", Roles: []string{RoleAnalyst}})
+	token, err := s.Mint(b.Context(), Principal{Tenant: "tenant-1", Subject: "user:ann@example.com", Roles: []string{RoleAnalyst}})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := v.verify(token); err != nil {
+		if _, err := v.verify(b.Context(), token); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -94,15 +94,28 @@ func Fault(err error, what string, r Resource) error {
 		return fault.Wrap(fault.DeadlineExceeded, err, "%s", what)
 	}
 	k := judge(err)
-	return fault.Wrap(k.code, fmt.Errorf("%s %s in %s: %s: %w", r.Kind, r.Name, r.Region, k.words, err), "%s", what)
+	return fault.Wrap(k.code, fmt.Errorf("%s %s in %s: %s: %w", r.Kind, r.Name, r.Region, k.words, oneLine{err}), "%s", what)
 }
 
+// oneLine shows an error of several lines (errors.Join) on one.
+type oneLine struct{ error }
+
+// Error joins the lines.
+func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
+
+// Unwrap is the error as it was.
+func (e oneLine) Unwrap() error { return e.error }
+
 func judge(err error) remedy {
+	// A signature for one region at the endpoint of another has the code of a wrong signature.
+	if strings.Contains(err.Error(), "scoped to a valid region") || strings.Contains(err.Error(), "scoped to correct region") {
+		return region
+	}
 	if k, ok := remedies[Code(err)]; ok {
 		return k
 	}
 	var response *awshttp.ResponseError
-	if errors.As(err, &response) {
+	if errors.As(err, &response) && response.HTTPStatusCode() != 0 { // 0: the request was not sent or has no answer
 		return byStatus(response.HTTPStatusCode(), Code(err))
 	}
 	if text := err.Error(); strings.Contains(text, "get credentials") || strings.Contains(text, "get identity") ||

@@ -1,5 +1,5 @@
-// Package drivers lists which drivers a process runs on: the only place that imports them. A set is a function that opens
-// its backends from settings.
+//go:build !aws || awstest
+
 package drivers
 
 import (
@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/riskprofiler/riskprofiler/platform/app"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/blob"
 	"github.com/riskprofiler/riskprofiler/platform/blob/fileblob"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
@@ -107,7 +108,7 @@ type embedded struct {
 }
 
 // Table is one of the tables of the file tables.db.
-func (e *embedded) Table(_ context.Context, name string) (table.Driver, error) {
+func (e *embedded) Table(_ context.Context, name string, _ []string) (table.Driver, error) {
 	return e.tables.Table(name), nil
 }
 
@@ -125,24 +126,13 @@ func (e *embedded) Bucket(ctx context.Context, name string) (blob.Bucket, error)
 	return fileblob.Open(ctx, fileblob.Options{Dir: dir})
 }
 
-// KeysDir is where the services' signing keys lie.
-func (e *embedded) KeysDir() string { return filepath.Join(e.dir, "keys") }
+// Keys are files in the directory keys.
+func (e *embedded) Keys() authn.KeyStore { return authn.FileKeys(filepath.Join(e.dir, "keys")) }
 
 // Workflow runs the machines in this process over the table "workflow"; a process without machines starts and completes
 // executions through the same table.
 func (e *embedded) Workflow(_ context.Context, r app.WorkflowRequest) (workflow.Engine, func(context.Context) error, error) {
-	t := table.New(e.tables.Table("workflow"), table.Options{Name: "workflow"})
-	if len(r.Machines) == 0 {
-		return workflow.NewClient(t), nil, nil
-	}
-	runner, err := workflow.NewRunner(workflow.RunnerOptions{
-		Table: t, Machines: r.Machines, Resources: r.Resources, Invoke: r.Invoke, Send: r.Send,
-		TracerProvider: r.Telemetry.TracerProvider, Logger: r.Telemetry.Logger,
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return runner, runner.Run, nil
+	return tableWorkflow(table.New(e.tables.Table(workflowTable), table.Options{Name: workflowTable}), r, 0)
 }
 
 // Close closes the stores and releases the directory.

@@ -15,6 +15,9 @@ var ErrClosed = fault.New(fault.FailedPrecondition, "queue is closed")
 // errDraining ends the handlers' contexts when the time for draining is over.
 var errDraining = errors.New("the process is shutting down")
 
+// errOutOfTime ends the handlers' contexts when a function has to answer.
+var errOutOfTime = errors.New("the function's time is over")
+
 // errExpired ends a handler's context when its message may be handled elsewhere by now.
 var errExpired = errors.New("the receipt of the message expired")
 

@@ -134,6 +134,9 @@ type Options struct {
 	System string
 	// TracerProvider makes the spans. nil: none are made, trace context still passes through.
 	TracerProvider trace.TracerProvider
+	// OwnTraces begins a trace for every delivery of Run, which links to its producer's. It is for
+	// X-Ray, which keeps 100 links of a trace. Otherwise a delivery goes on in its producer's trace.
+	OwnTraces bool
 	// MeterProvider makes the metrics. nil: none.
 	MeterProvider metric.MeterProvider
 	// Logger is told about failed attempts, parked messages and driver errors; never about

@@ -27,7 +27,7 @@ func (q *Queue) Run(ctx context.Context, h Handler) error {
 	c := &consumer{
 		queue:    q,
 		handler:  h,
-		stopping: ctx,
+		mayBegin: func() bool { return ctx.Err() == nil },
 		work:     work,
 		slots:    make(chan struct{}, q.concurrency),
 		settler:  newSettler(work, q),
@@ -43,15 +43,16 @@ func (q *Queue) Run(ctx context.Context, h Handler) error {
 	return err
 }
 
-// consumer is one Run.
+// consumer is one Run, or one Handle.
 type consumer struct {
 	queue    *Queue
 	handler  Handler
-	stopping context.Context // ends when nothing more is to be begun
+	mayBegin func() bool     // whether another message may be begun
 	work     context.Context // ends when what runs has to end too
 	slots    chan struct{}   // one token per lane that runs
 	lanes    sync.WaitGroup
 	settler  *settler
+	batch    *batch // of Handle; nil in Run
 }
 
 // receive takes messages for as many lanes as are free. It returns nil when the consumer stops.
@@ -146,15 +147,18 @@ func (c *consumer) run(lane []Delivery, received time.Time) {
 	held := hold(c, lane, received, cancel)
 	defer held.release()
 	for i := range lane {
-		if c.stopping.Err() != nil {
+		if !c.mayBegin() {
 			c.giveBack(held, lane[i:])
 			return
 		}
 		began := time.Now()
-		spanned, span := c.queue.telemetry.startProcess(ctx, lane[i])
-		v := c.process(spanned, &lane[i])
+		spanned, span := c.queue.telemetry.startProcess(ctx, lane[i], c.batch.spanned())
+		v := c.process(spanned, &lane[i], i == 0)
 		v.settlement.Receipt = lane[i].Receipt
-		answered := c.settler.settle(held.answer(lane[i].Receipt), v.settlement)
+		answered := c.settler.settle(c.batch.bound(held.answer(lane[i].Receipt)), v.settlement)
+		if answered {
+			c.batch.settled(v.settlement)
+		}
 		c.queue.telemetry.processed(spanned, v.settlement.Action, time.Since(began))
 		if !answered {
 			c.queue.log.WarnContext(spanned, "message was not answered in time, it comes again", "queue", c.queue.name,
@@ -180,7 +184,7 @@ func (c *consumer) giveBack(held *lease, rest []Delivery) {
 	for i, d := range rest {
 		settlements[i] = Settlement{Receipt: d.Receipt, Action: Return}
 	}
-	c.settler.settle(held.expiry(), settlements...)
+	c.settler.settle(c.batch.bound(held.expiry()), settlements...)
 }
 
 // verdict is what became of one delivery.
@@ -190,8 +194,8 @@ type verdict struct {
 	blob       string // the blob of its body, if it has one
 }
 
-// process runs the handler and decides.
-func (c *consumer) process(ctx context.Context, d *Delivery) verdict {
+// process runs the handler and decides. first says that nothing of its lane was handled before it.
+func (c *consumer) process(ctx context.Context, d *Delivery, first bool) verdict {
 	m := &d.Message
 	key, err := c.queue.restore(ctx, m)
 	switch {
@@ -207,7 +211,7 @@ func (c *consumer) process(ctx context.Context, d *Delivery) verdict {
 	default:
 		err = c.call(ctx, *m)
 	}
-	v := c.decide(ctx, *d, err)
+	v := c.decide(ctx, *d, first, err)
 	v.blob = key
 	return v
 }
@@ -236,7 +240,7 @@ func (c *consumer) call(ctx context.Context, m Message) (err error) {
 }
 
 // decide turns the handler's result into the answer.
-func (c *consumer) decide(ctx context.Context, d Delivery, err error) verdict {
+func (c *consumer) decide(ctx context.Context, d Delivery, first bool, err error) verdict {
 	q, m := c.queue, d.Message
 	if err == nil {
 		return verdict{settlement: Settlement{Action: Ack}}
@@ -246,8 +250,9 @@ func (c *consumer) decide(ctx context.Context, d Delivery, err error) verdict {
 		q.log.InfoContext(ctx, "message handed back", "queue", q.name, "message", m.ID, "group", m.Group, "after", later.after, "error", err)
 		return verdict{settlement: Settlement{Action: Return, After: later.after}}
 	}
-	if errors.Is(context.Cause(ctx), errDraining) {
-		// It did not fail, it was stopped.
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errDraining) || errors.Is(cause, errOutOfTime) && !first {
+		// It did not fail, it was stopped. What had a function's time to itself and did not end in it failed.
 		return verdict{settlement: Settlement{Action: Return}, cause: err}
 	}
 	s := Settlement{Action: Retry, After: clampDelay(q.backoff(m.Attempt)), Error: clip(err.Error()), TraceID: traceID(ctx)}

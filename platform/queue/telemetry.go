@@ -29,9 +29,19 @@ type telemetry struct {
 	system   attribute.KeyValue
 	sent     metric.Int64Counter
 	duration metric.Float64Histogram
+	age      metric.Float64Histogram
 	queueSet metric.MeasurementOption            // made once, there is one for each message
 	outcomes map[Action]metric.MeasurementOption // the same
+	own      bool                                // Options.OwnTraces
 }
+
+// maxBatchLinks is how many links X-Ray keeps of a trace
+// (https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html). The messages of a larger batch
+// get traces of their own. SQS FIFO queues give out ten at a time.
+const maxBatchLinks = 100
+
+// ageBounds are the buckets of riskprofiler.queue.age: an alarm is due after five minutes.
+var ageBounds = []float64{0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 1800, 3600, 14400}
 
 func newTelemetry(o Options) telemetry {
 	meter := o.MeterProvider.Meter(instrumentation)
@@ -41,6 +51,8 @@ func newTelemetry(o Options) telemetry {
 		system:   attribute.String("messaging.system", o.System),
 		sent:     metricnoop.Int64Counter{},
 		duration: metricnoop.Float64Histogram{},
+		age:      metricnoop.Float64Histogram{},
+		own:      o.OwnTraces,
 		outcomes: map[Action]metric.MeasurementOption{},
 	}
 	destination := attribute.String("messaging.destination.name", o.Name)
@@ -59,6 +71,10 @@ func newTelemetry(o Options) telemetry {
 		metric.WithUnit("s"), metric.WithDescription("Time that handling one message took, by what became of it.")); err == nil {
 		t.duration = duration
 	}
+	if age, err := meter.Float64Histogram("riskprofiler.queue.age", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(ageBounds...),
+		metric.WithDescription("Time that a message lay in the queue before its first attempt.")); err == nil {
+		t.age = age
+	}
 	return t
 }
 
@@ -73,8 +89,10 @@ func (t telemetry) inject(ctx context.Context, messages []Message) (encoded []Me
 		carrier := shared
 		parent, own := t.brought(ctx, m)
 		if own || shared == nil {
-			spanCtx, span := t.tracer.Start(parent, "send "+t.queue, trace.WithSpanKind(trace.SpanKindProducer),
-				trace.WithAttributes(t.sendAttributes(m, len(messages), own)...))
+			spanCtx, span := sender(ctx, t.tracer).Start(parent, "send "+t.queue, trace.WithSpanKind(trace.SpanKindProducer))
+			if span.IsRecording() {
+				span.SetAttributes(t.sendAttributes(m, len(messages), own)...)
+			}
 			spans = append(spans, span)
 			carrier = propagation.MapCarrier{}
 			w3c.Inject(spanCtx, carrier)
@@ -92,6 +110,15 @@ func (t telemetry) inject(ctx context.Context, messages []Message) (encoded []Me
 			t.sent.Add(ctx, int64(len(messages)), t.queueSet)
 		}
 	}
+}
+
+// sender makes the spans of a send in the name of the service whose span it is under: several services of
+// a process send to one queue.
+func sender(ctx context.Context, other trace.Tracer) trace.Tracer {
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		return span.TracerProvider().Tracer(instrumentation)
+	}
+	return other
 }
 
 // brought is the context that a message carries by itself, if it carries a valid one.
@@ -119,31 +146,63 @@ func (t telemetry) sendAttributes(m Message, count int, single bool) []attribute
 	return append(attributes, attribute.Int("messaging.message.body.size", len(m.Body)))
 }
 
-// startProcess starts the consumer span of one delivery: in the trace of the message, below its
-// producer, and linked to it. A message without a trace context starts a trace of its own.
-func (t telemetry) startProcess(ctx context.Context, d Delivery) (context.Context, trace.Span) {
-	m := d.Message
-	options := []trace.SpanStartOption{
-		trace.WithSpanKind(trace.SpanKindConsumer),
-		trace.WithAttributes(
-			t.system,
-			attribute.String("messaging.destination.name", t.queue),
-			attribute.String("messaging.operation.name", "process"),
-			attribute.String("messaging.operation.type", "process"),
-			attribute.String("messaging.message.id", m.ID),
-			attribute.Int("messaging.message.body.size", len(m.Body)),
-			attribute.String("riskprofiler.queue.group", m.Group),
-			attribute.Int("riskprofiler.queue.attempt", m.Attempt),
-		),
+// startBatch starts the consumer span of a batch that a platform handed to a function: below the
+// function's own span, or as a trace of its own.
+func (t telemetry) startBatch(ctx context.Context, messages int) (context.Context, trace.Span) {
+	ctx, span := t.tracer.Start(ctx, "process "+t.queue, trace.WithSpanKind(trace.SpanKindConsumer))
+	if span.IsRecording() {
+		span.SetAttributes(t.system, attribute.String("messaging.destination.name", t.queue),
+			attribute.String("messaging.operation.name", "process"), attribute.String("messaging.operation.type", "process"),
+			attribute.Int("messaging.batch.message_count", messages))
 	}
-	remote := trace.SpanContextFromContext(w3c.Extract(context.Background(), propagation.MapCarrier(m.Attributes)))
+	return ctx, span
+}
+
+// startProcess starts the consumer span of one delivery and links it to its producer. Where it goes:
+//
+//   - in a batch: below the batch's span, because messages of many traces come together there;
+//   - with Options.OwnTraces: in a trace of its own;
+//   - else in the trace of the message, below its producer.
+//
+// So however far work fans out, a trace that X-Ray gets has one link for each message of one batch, and
+// the rest of an assessment's story is behind the links
+// (https://opentelemetry.io/docs/specs/semconv/faas/aws-lambda/, "SQS": links and not parents).
+func (t telemetry) startProcess(ctx context.Context, d Delivery, inBatch bool) (context.Context, trace.Span) {
+	options := append(make([]trace.SpanStartOption, 0, 3), trace.WithSpanKind(trace.SpanKindConsumer))
+	remote := trace.SpanContextFromContext(w3c.Extract(context.Background(), propagation.MapCarrier(d.Message.Attributes)))
 	if remote.IsValid() {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, remote)
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: remote}))
-	} else {
+	}
+	name := "process " + t.queue
+	switch {
+	case inBatch:
+		name = "handle " + t.queue
+	case remote.IsValid() && !t.own:
+		ctx = trace.ContextWithRemoteSpanContext(ctx, remote)
+	default:
 		options = append(options, trace.WithNewRoot())
 	}
-	return t.tracer.Start(ctx, "process "+t.queue, options...)
+	ctx, span := t.tracer.Start(ctx, name, options...)
+	if span.IsRecording() {
+		span.SetAttributes(t.processAttributes(d.Message)...)
+	}
+	if d.Message.Attempt <= 1 && !d.Message.SentAt.IsZero() {
+		t.age.Record(ctx, max(time.Since(d.Message.SentAt), 0).Seconds(), t.queueSet)
+	}
+	return ctx, span
+}
+
+func (t telemetry) processAttributes(m Message) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		t.system,
+		attribute.String("messaging.destination.name", t.queue),
+		attribute.String("messaging.operation.name", "process"),
+		attribute.String("messaging.operation.type", "process"),
+		attribute.String("messaging.message.id", m.ID),
+		attribute.Int("messaging.message.body.size", len(m.Body)),
+		attribute.String("riskprofiler.queue.group", m.Group),
+		attribute.Int("riskprofiler.queue.attempt", m.Attempt),
+	}
 }
 
 // processed records one handled delivery.

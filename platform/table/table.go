@@ -14,6 +14,7 @@ package table
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
@@ -159,16 +160,22 @@ func (e *ConflictError) Is(target error) bool { return target == error(fault.Con
 type Options struct {
 	// Name appears in errors and spans, and is part of every page token.
 	Name string
+	// Indexes are the only ones that items may be put in and queries may name, if it is not nil: another one is
+	// fault.Internal. A deployment makes just these.
+	Indexes []string
 }
 
 // Table is the portable type in front of a driver. It is safe for concurrent use.
 type Table struct {
-	driver Driver
-	name   string
+	driver  Driver
+	name    string
+	indexes []string
 }
 
 // New puts the portable type in front of a driver.
-func New(d Driver, o Options) *Table { return &Table{driver: d, name: o.Name} }
+func New(d Driver, o Options) *Table {
+	return &Table{driver: d, name: o.Name, indexes: slices.Clone(o.Indexes)}
+}
 
 // Name is the table's name.
 func (t *Table) Name() string { return t.name }
@@ -216,6 +223,9 @@ func (t *Table) Query(ctx context.Context, q Query) (_ Page, err error) {
 	ctx, end := t.span(ctx, "query")
 	defer func() { end(err) }()
 	r, err := t.rangeOf(q)
+	if err == nil && q.Index != "" {
+		err = t.declared(q.Index)
+	}
 	if err != nil {
 		return Page{}, t.failed("query", err)
 	}
@@ -242,13 +252,36 @@ func (t *Table) Query(ctx context.Context, q Query) (_ Page, err error) {
 func (t *Table) Write(ctx context.Context, writes ...Write) (err error) {
 	ctx, end := t.span(ctx, "write")
 	defer func() { end(err) }()
-	if err := validateWrites(writes); err != nil {
+	if err := t.validate(writes); err != nil {
 		return t.failed("write", err)
 	}
 	if len(writes) == 0 {
 		return nil
 	}
 	return t.failed("write", t.driver.Write(ctx, writes))
+}
+
+// validate checks writes and the indexes that their items are in.
+func (t *Table) validate(writes []Write) error {
+	if err := validateWrites(writes); err != nil || t.indexes == nil {
+		return err
+	}
+	for _, w := range writes {
+		for index := range w.Item.Indexes {
+			if err := t.declared(index); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// declared returns an error if the table has a list of indexes without this one.
+func (t *Table) declared(index string) error {
+	if t.indexes == nil || slices.Contains(t.indexes, index) {
+		return nil
+	}
+	return fault.New(fault.Internal, "use index %s: it is not declared; name it in the Spec of the service that owns the table", index)
 }
 
 // failed gives an error of the driver its place. Keys are not named here: these words reach the

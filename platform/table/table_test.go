@@ -193,3 +193,33 @@ func TestSpans(t *testing.T) {
 		t.Errorf("%d spans failed, want the 4 of the unavailable store", failed)
 	}
 }
+
+func TestUndeclaredIndexesAreRefused(t *testing.T) {
+	ctx := context.Background()
+	in := func(index string) Write {
+		return Write{Item: Item{Key: Key{Partition: "p"}, Indexes: map[string]Key{index: {Partition: "p"}}}}
+	}
+	for name, c := range map[string]struct {
+		declared []string
+		index    string
+		refused  bool
+	}{
+		"no list":    {nil, "other", false},
+		"empty list": {[]string{}, "other", true},
+		"listed":     {[]string{"due", "open"}, "open", false},
+		"not listed": {[]string{"due", "open"}, "other", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tab := New(answering{}, Options{Name: "jobs", Indexes: c.declared})
+			_, query := tab.Query(ctx, Query{Index: c.index, Partition: "p"})
+			for what, err := range map[string]error{"query": query, "write": tab.Write(ctx, in(c.index)), "writes": tab.Write(ctx, Write{Item: Item{Key: Key{Partition: "q"}}}, in(c.index))} {
+				if c.refused != errors.Is(err, fault.Internal) || c.refused && !strings.Contains(err.Error(), "use index other: it is not declared") {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			if _, err := tab.Query(ctx, Query{Partition: "p"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -8,17 +8,19 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/riskprofiler/riskprofiler/platform/wire"
 )
 
 func benchmarkRPC(b *testing.B, o Options, with bool) {
 	tel, _ := setup(b, o)
-	m := wire.MuxOptions{}
-	c := wire.ConnOptions{}
+	// What every call has besides: an interceptor on either side, and a header, the token.
+	m := wire.MuxOptions{Interceptors: []grpc.UnaryServerInterceptor{serveNothing}}
+	c := wire.ConnOptions{Interceptors: []grpc.UnaryClientInterceptor{sendToken}}
 	if with {
-		m.Interceptors = []grpc.UnaryServerInterceptor{tel.UnaryServerInterceptor(ServerOptions{})}
-		c.Interceptors = []grpc.UnaryClientInterceptor{tel.UnaryClientInterceptor()}
+		m.Interceptors = append(m.Interceptors, tel.UnaryServerInterceptor(ServerOptions{}))
+		c.Interceptors = append(c.Interceptors, tel.UnaryClientInterceptor())
 	}
 	mux := wire.NewMux(m)
 	testpb.RegisterTestServiceServer(mux, impl{unary: ok})
@@ -31,6 +33,14 @@ func benchmarkRPC(b *testing.B, o Options, with bool) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func serveNothing(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	return handler(ctx, req)
+}
+
+func sendToken(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer token"), method, req, reply, cc, opts...)
 }
 
 // BenchmarkFloorRPC is the call without telemetry.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
 	"pgregory.net/rapid"
@@ -60,9 +61,8 @@ func TestBrokenContextStartsAnew(t *testing.T) {
 }
 
 func TestMetadataCarrier(t *testing.T) {
-	ctx := trace.ContextWithSpanContext(t.Context(), remote(t, someParent, someState))
-	ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", "stale", "tracestate", "stale=1", "kept", "1")
-	md, _ := metadata.FromOutgoingContext(injectMetadata(ctx))
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "stale", "tracestate", "stale=1", "kept", "1")
+	md, _ := metadata.FromOutgoingContext(injectMetadata(ctx, remote(t, someParent, someState)))
 	if diff := cmp.Diff(metadata.MD{"traceparent": {someParent}, "tracestate": {someState}, "kept": {"1"}}, md); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -74,8 +74,8 @@ func TestMetadataCarrier(t *testing.T) {
 		"two states": {metadata.MD{"traceparent": {someParent}, "tracestate": {someState, someState}}, true},
 		"baggage":    {metadata.MD{"baggage": {strings.Repeat("x=y,", 1<<18)}}, false},
 	} {
-		got := extractMetadata(metadata.NewIncomingContext(t.Context(), c.md))
-		if sc := trace.SpanContextFromContext(got); sc.IsValid() != c.want || sc.TraceState().Len() != 0 {
+		sc := extractMetadata(metadata.NewIncomingContext(t.Context(), c.md))
+		if sc.IsValid() != c.want || sc.TraceState().Len() != 0 {
 			t.Errorf("%s: %v", name, sc)
 		}
 	}
@@ -131,6 +131,13 @@ func FuzzExtract(f *testing.F) {
 		sc := trace.SpanContextFromContext(Extract(context.Background(), map[string]string{"traceparent": a, "tracestate": b}))
 		if sc.IsValid() && (len(a) > maxTraceparent || len(sc.TraceState().String()) > maxTracestate) {
 			t.Fatalf("%q, %q: %v", a, b, sc)
+		}
+		want := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": a})
+		if got := (carrier{traceparent: a}).remote(); len(a) <= maxTraceparent && !got.Equal(trace.SpanContextFromContext(want)) {
+			t.Fatalf("%q: got %v, the propagator reads %v", a, got, want)
+		}
+		if back := carry(sc).traceparent; sc.IsValid() && trace.SpanContextFromContext(Extract(context.Background(), map[string]string{"traceparent": back})).SpanID() != sc.SpanID() {
+			t.Fatalf("%q came back as %q", a, back)
 		}
 		if sc, ok := ParseXRay(a); ok != sc.IsValid() {
 			t.Fatalf("%q: %v, %v", a, sc, ok)

@@ -24,9 +24,24 @@ type ServerOptions struct {
 	// Untrusted says that callers are strangers: their trace context is ignored, so that they cannot
 	// write into our traces or switch recording on.
 	Untrusted bool
+	// Services are the telemetries of the services behind one server, by the full name of the gRPC
+	// service, such as "riskprofiler.ingest.v1.IngestService": spans and events of a request have the
+	// name of the service that answers it. Others have the name of the telemetry that made the
+	// interceptor.
+	Services map[string]*Telemetry
 	// Level is that of the event of a request that did not fail through us. Nil: slog.LevelDebug,
 	// which suits calls between services; an edge logs every request at slog.LevelInfo.
 	Level slog.Leveler
+}
+
+// owner is the telemetry of the service that a method belongs to.
+func (o ServerOptions) owner(t *Telemetry, method string) *Telemetry {
+	if cut := strings.LastIndexByte(method, '/'); len(o.Services) > 0 && cut > 0 {
+		if own := o.Services[method[1:cut]]; own != nil {
+			return own
+		}
+	}
+	return t
 }
 
 // UnaryServerInterceptor makes a SERVER span for every request, measures it and writes its event.
@@ -65,11 +80,14 @@ func (s *serverStream) Context() context.Context { return s.ctx }
 // context with it.
 func (t *Telemetry) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if parent := trace.SpanContextFromContext(ctx); t.quiet || (parent.IsValid() && !parent.IsSampled()) {
+			return t.callQuietly(ctx, parent, method, req, reply, cc, invoke, opts)
+		}
 		m := t.rpc.method(method)
 		start := time.Now()
 		ctx, span := t.tracer.Start(ctx, m.name, m.clientSpan...)
 		defer span.End()
-		err := invoke(injectMetadata(ctx), method, req, reply, cc, opts...)
+		err := invoke(injectMetadata(ctx, span.SpanContext()), method, req, reply, cc, opts...)
 		code := fault.CodeOf(err).GRPC()
 		if t.Metrics.enabled {
 			t.Metrics.client.Record(ctx, time.Since(start).Seconds(), m.measured(code)...)
@@ -81,27 +99,69 @@ func (t *Telemetry) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 	}
 }
 
-// request is one request that is being served.
+// callQuietly makes a call of which no span is recorded: it carries the ids of the span it is made
+// under, or those of a new trace.
+func (t *Telemetry) callQuietly(ctx context.Context, parent trace.SpanContext, method string, req, reply any, cc *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, opts []grpc.CallOption,
+) error {
+	if !parent.IsValid() {
+		parent = below(ctx, parent)
+	}
+	ctx = injectMetadata(ctx, parent)
+	if !t.Metrics.enabled {
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
+	start := time.Now()
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	t.Metrics.client.Record(ctx, time.Since(start).Seconds(), t.rpc.method(method).measured(fault.CodeOf(err).GRPC())...)
+	return err
+}
+
+// request is one request that is being served, with all that it needs in one piece of memory. It is
+// the context of its handler too, which finds the event in it.
 type request struct {
+	context.Context //nolint:containedctx // it lives exactly as long as the request
+
 	t     *Telemetry
-	o     ServerOptions
 	m     *rpcMethod
+	level slog.Leveler
 	span  trace.Span
+	quiet quietSpan
 	event event
 	start time.Time
 	ended bool
 }
 
-func (t *Telemetry) begin(ctx context.Context, method string, o ServerOptions) (context.Context, *request) {
-	r := &request{t: t, o: o, m: t.rpc.method(method), start: time.Now()}
-	options := r.m.serverSpan
-	if o.Untrusted {
-		options = r.m.rootSpan
-	} else {
-		ctx = extractMetadata(ctx)
+// Value is the request's event, or what the context around it has.
+func (r *request) Value(key any) any {
+	if key == (eventKey{}) {
+		return &r.event
 	}
-	ctx, r.span = t.tracer.Start(ctx, r.m.name, options...)
-	return context.WithValue(ctx, eventKey{}, &r.event), r
+	return r.Context.Value(key)
+}
+
+func (t *Telemetry) begin(ctx context.Context, method string, o ServerOptions) (context.Context, *request) {
+	t = o.owner(t, method)
+	r := &request{t: t, m: t.rpc.method(method), level: o.Level, start: time.Now()}
+	var parent trace.SpanContext
+	options := r.m.rootSpan
+	if !o.Untrusted {
+		if options, parent = r.m.serverSpan, extractMetadata(ctx); !parent.IsValid() {
+			parent = trace.SpanContextFromContext(ctx)
+		}
+	}
+	if t.quiet || (parent.IsValid() && !parent.IsSampled()) {
+		r.quiet.sc = below(ctx, parent)
+		r.span = &r.quiet
+		ctx = trace.ContextWithSpan(ctx, r.span)
+	} else {
+		if parent.IsRemote() {
+			ctx = trace.ContextWithRemoteSpanContext(ctx, parent)
+		}
+		ctx, r.span = t.tracer.Start(ctx, r.m.name, options...)
+	}
+	r.Context = ctx
+	return r, r
 }
 
 // end closes the request and gives the error that it is answered with.
@@ -118,14 +178,13 @@ func (r *request) end(ctx context.Context, err error) error {
 			answer = f
 		}
 	}
-	took := time.Since(r.start)
 	if r.t.Metrics.enabled {
-		r.t.Metrics.server.Record(ctx, took.Seconds(), r.m.measured(code)...)
+		r.t.Metrics.server.Record(ctx, time.Since(r.start).Seconds(), r.m.measured(code)...)
 	}
 	if r.span.IsRecording() {
 		describe(r.span, code, answer, ours(code))
 	}
-	r.log(ctx, code, took, err, answer)
+	r.log(ctx, code, err, answer)
 	return answer
 }
 
@@ -138,10 +197,10 @@ func (r *request) abandoned() {
 }
 
 // log writes the request's event. Only an error that is ours is written with its words.
-func (r *request) log(ctx context.Context, code codes.Code, took time.Duration, err, answer error) {
+func (r *request) log(ctx context.Context, code codes.Code, err, answer error) {
 	level := slog.LevelDebug
-	if r.o.Level != nil {
-		level = r.o.Level.Level()
+	if r.level != nil {
+		level = r.level.Level()
 	}
 	if ours(code) {
 		level = slog.LevelError
@@ -150,7 +209,7 @@ func (r *request) log(ctx context.Context, code codes.Code, took time.Duration, 
 		return
 	}
 	attrs := append(make([]slog.Attr, 0, 8), slog.String("method", r.m.name), slog.String("code", codeName(code)),
-		slog.Float64("duration_ms", float64(took.Microseconds())/1e3))
+		slog.Float64("duration_ms", float64(time.Since(r.start).Microseconds())/1e3))
 	if ours(code) {
 		attrs = append(attrs, slog.String("error", err.Error()))
 		if reference := fault.Reference(answer); reference != "" {

@@ -32,15 +32,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
+	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -73,8 +72,18 @@ type Options struct {
 	// Level is the lowest level that is logged. Nil: slog.LevelInfo.
 	Level slog.Leveler
 	// OTLPEndpoint is the base URL of a collector that takes OTLP over HTTP, for example
-	// "http://127.0.0.1:4318". Empty: nothing is exported.
+	// "http://127.0.0.1:4318", or "xray://eu-west-1" for X-Ray itself, which takes spans and no
+	// metrics; its parameter endpoint replaces AWS's address. Empty: nothing is exported.
 	OTLPEndpoint string
+	// XRay makes the transport that signs uploads to X-Ray in a region; xray.New does. Nil: an
+	// endpoint "xray://" is refused, for programs that do not link the AWS SDK.
+	XRay func(region string) http.RoundTripper
+	// EMF receives the metrics in CloudWatch's embedded metric format, lines of JSON; in a function
+	// it is os.Stdout. Nil: there are none.
+	EMF io.Writer
+	// Resource says more about where the process runs, beside its name and version; see
+	// [FunctionResource].
+	Resource []attribute.KeyValue
 	// SampleRatio is the part of new traces that is recorded, if anything listens. Zero: all.
 	SampleRatio float64
 	// SpanProcessors receive spans, beside the OTLP exporter.
@@ -95,9 +104,12 @@ type Telemetry struct {
 	Metrics *Metrics
 
 	options    Options
+	service    string
 	handler    slog.Handler
 	processors []sdktrace.SpanProcessor
-	provider   *sdktrace.TracerProvider
+	provider   *sdktrace.TracerProvider // nil where nothing records
+	quiet      bool                     // nothing records spans
+	invoked    *atomic.Bool             // a first invocation was seen in this process
 	meters     *sdkmetric.MeterProvider // nil where nothing collects
 	tracer     trace.Tracer
 	rpc        *rpcCache
@@ -112,25 +124,23 @@ func Setup(ctx context.Context, o Options) (*Telemetry, error) {
 	if o.Writer == nil {
 		o.Writer = os.Stderr
 	}
-	t := &Telemetry{options: o, handler: newHandler(o.Writer, o.Level), processors: o.SpanProcessors}
-	readers := o.MetricReaders
-	if o.OTLPEndpoint != "" {
-		processor, reader, err := otlp(ctx, o.OTLPEndpoint)
-		if err != nil {
-			return nil, fmt.Errorf("set up telemetry: %w", err)
-		}
-		t.processors, readers = append(t.processors[:len(t.processors):len(t.processors)], processor), append(readers[:len(readers):len(readers)], reader)
+	t := &Telemetry{options: o, handler: newHandler(o.Writer, o.Level), invoked: &atomic.Bool{}}
+	var readers []sdkmetric.Reader
+	var err error
+	if t.processors, readers, err = exporters(ctx, o); err != nil {
+		return nil, fmt.Errorf("set up telemetry: %w", err)
 	}
 	t.MeterProvider = noop.NewMeterProvider()
 	if len(readers) > 0 {
-		opts := []sdkmetric.Option{sdkmetric.WithResource(t.resource(o.Service))}
+		opts := []sdkmetric.Option{
+			sdkmetric.WithResource(t.resource(o.Service)), sdkmetric.WithView(Dimensions()), sdkmetric.WithCardinalityLimit(maxCombinations),
+		}
 		for _, r := range readers {
 			opts = append(opts, sdkmetric.WithReader(r))
 		}
 		t.meters = sdkmetric.NewMeterProvider(opts...)
 		t.MeterProvider = t.meters
 	}
-	var err error
 	if t.Metrics, err = newMetrics(t.MeterProvider.Meter(scope), t.meters != nil); err != nil {
 		return nil, fmt.Errorf("set up telemetry: %w", err)
 	}
@@ -143,25 +153,6 @@ func Setup(ctx context.Context, o Options) (*Telemetry, error) {
 	return t, nil
 }
 
-// otlp makes the exporters. Their endpoints are fixed here; headers, such as a collector's token,
-// come from OTEL_EXPORTER_OTLP_HEADERS as everywhere.
-func otlp(ctx context.Context, endpoint string) (sdktrace.SpanProcessor, sdkmetric.Reader, error) {
-	const every = 30 * time.Second
-	base, err := url.Parse(endpoint)
-	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, nil, fmt.Errorf("OTLP endpoint %q is no http or https URL", strings.ToValidUTF8(endpoint, "?"))
-	}
-	spans, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(base.JoinPath("v1/traces").String()))
-	if err != nil {
-		return nil, nil, fmt.Errorf("export spans: %w", err)
-	}
-	metrics, err := otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(base.JoinPath("v1/metrics").String()))
-	if err != nil {
-		return nil, nil, fmt.Errorf("export metrics: %w", err)
-	}
-	return sdktrace.NewBatchSpanProcessor(spans), sdkmetric.NewPeriodicReader(metrics, sdkmetric.WithInterval(every)), nil
-}
-
 // For gives the telemetry of one service in the process: spans and log lines have its name, and go
 // where the process's go.
 func (t *Telemetry) For(service string) *Telemetry {
@@ -172,25 +163,28 @@ func (t *Telemetry) For(service string) *Telemetry {
 
 // name sets what carries the service's name.
 func (t *Telemetry) name(service string) {
-	sampler := sdktrace.NeverSample()
-	if len(t.processors) > 0 {
-		root := sdktrace.AlwaysSample()
-		if t.options.SampleRatio > 0 {
-			root = sdktrace.TraceIDRatioBased(t.options.SampleRatio)
-		}
-		sampler = sdktrace.ParentBased(root)
+	t.service, t.Logger = service, slog.New(t.handler).With("service", service)
+	t.TracerProvider, t.quiet = quietProvider{}, len(t.processors) == 0
+	if !t.quiet {
+		t.provider = t.newProvider(service)
+		t.TracerProvider = t.provider
+	}
+	t.tracer = t.TracerProvider.Tracer(scope)
+}
+
+func (t *Telemetry) newProvider(service string) *sdktrace.TracerProvider {
+	root := sdktrace.AlwaysSample()
+	if t.options.SampleRatio > 0 {
+		root = sdktrace.TraceIDRatioBased(t.options.SampleRatio)
 	}
 	opts := []sdktrace.TracerProviderOption{
-		sdktrace.WithSampler(sampler), sdktrace.WithIDGenerator(xrayIDs{}),
+		sdktrace.WithSampler(sdktrace.ParentBased(root)), sdktrace.WithIDGenerator(xrayIDs{}),
 		sdktrace.WithResource(t.resource(service)), sdktrace.WithRawSpanLimits(spanLimits()),
 	}
 	for _, p := range t.processors {
 		opts = append(opts, sdktrace.WithSpanProcessor(p))
 	}
-	t.provider = sdktrace.NewTracerProvider(opts...)
-	t.TracerProvider = t.provider
-	t.tracer = t.provider.Tracer(scope)
-	t.Logger = slog.New(t.handler).With("service", service)
+	return sdktrace.NewTracerProvider(opts...)
 }
 
 func spanLimits() sdktrace.SpanLimits {
@@ -208,26 +202,63 @@ func (t *Telemetry) resource(service string) *resource.Resource {
 	if t.options.Version != "" {
 		attrs = append(attrs, semconv.ServiceVersion(t.options.Version))
 	}
-	return resource.NewWithAttributes(semconv.SchemaURL, attrs...)
+	return resource.NewWithAttributes(semconv.SchemaURL, append(attrs, t.options.Resource...)...)
 }
 
-// Flush sends what has been recorded so far. A Lambda host calls it, under a deadline of its own,
-// before it answers: a frozen process sends nothing. Losing spans is not worth failing for.
-func (t *Telemetry) Flush(ctx context.Context) error {
-	err := t.provider.ForceFlush(ctx)
+// Bounded reports whether spans go to X-Ray, which keeps 100 links of a trace: a trace has to end
+// then where work fans out (see queue.Options.OwnTraces).
+func (t *Telemetry) Bounded() bool {
+	return strings.HasPrefix(t.options.OTLPEndpoint, xrayScheme+"://")
+}
+
+// FlushTimeout is how long [Telemetry.Flush] takes at most.
+const FlushTimeout = 200 * time.Millisecond
+
+// Flush sends what has been recorded so far. A function's host calls it before it answers, because a
+// frozen process sends nothing. It takes at most [FlushTimeout], less if ctx has an earlier deadline,
+// and no notice of ctx being cancelled. What cannot be sent in that time is tried again with the next
+// spans (X-Ray) or lost (a collector), which is never worth failing the work for, so nothing is
+// returned; the log says so at debug.
+func (t *Telemetry) Flush(ctx context.Context) {
+	if t.provider == nil && t.meters == nil {
+		return
+	}
+	until := time.Now().Add(FlushTimeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(until) {
+		until = d
+	}
+	bounded, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
+	defer cancel()
+	done := make(chan error, 2) // room for both, so that a late one does not wait for anybody
+	wait := 0
+	if t.provider != nil {
+		wait++
+		go func() { done <- t.provider.ForceFlush(bounded) }()
+	}
 	if t.meters != nil {
-		err = errors.Join(err, t.meters.ForceFlush(ctx))
+		wait++
+		go func() { done <- t.meters.ForceFlush(bounded) }()
 	}
-	if err != nil {
-		return fmt.Errorf("flush telemetry: %w", err)
+	for ; wait > 0; wait-- {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Logger.DebugContext(ctx, "telemetry was not flushed", "error", err)
+			}
+		case <-bounded.Done():
+			t.Logger.DebugContext(ctx, "telemetry was not flushed in time", "after", FlushTimeout.String())
+			return
+		}
 	}
-	return nil
 }
 
 // Shutdown sends what is left and stops the exporters, of all services of the process. Spans that
 // end later are lost.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
-	err := t.provider.Shutdown(ctx)
+	var err error
+	if t.provider != nil {
+		err = t.provider.Shutdown(ctx)
+	}
 	if t.meters != nil {
 		err = errors.Join(err, t.meters.Shutdown(ctx))
 	}

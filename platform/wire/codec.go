@@ -71,7 +71,8 @@ func encodeReply(c *Call, r *Reply, out any) error {
 		r.Message = []byte("{}")
 		return nil
 	}
-	if r.Message, err = protojson.Marshal(m); err != nil {
+	// With default values written out: a state machine's path that names an absent field fails.
+	if r.Message, err = (protojson.MarshalOptions{EmitDefaultValues: true}).Marshal(m); err != nil {
 		return status.Errorf(codes.Internal, "grpc: error while marshaling: %v", err)
 	}
 	return nil

@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 
-	"go.opentelemetry.io/otel/propagation"
-
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 )
@@ -28,10 +26,10 @@ func NewClient(t *table.Table) *Client { return &Client{table: t} }
 
 // Start implements [Engine]. A machine that the runner does not know fails the execution.
 func (c *Client) Start(ctx context.Context, machine, name string, input json.RawMessage) error {
-	if err := checkNames(machine, name); err != nil {
+	if err := CheckNames(machine, name); err != nil {
 		return err
 	}
-	raw, err := startInput(ctx, input)
+	raw, err := StartInput(ctx, input)
 	if err != nil {
 		return err
 	}
@@ -57,37 +55,9 @@ func (c *Client) Start(ctx context.Context, machine, name string, input json.Raw
 	return err
 }
 
-// startInput checks the input and gives it the trace.
-func startInput(ctx context.Context, input json.RawMessage) (json.RawMessage, error) {
-	if len(input) == 0 {
-		input = json.RawMessage("{}")
-	}
-	v, err := decode(input)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "start execution: input is no JSON text")
-	}
-	carrier := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, carrier)
-	if object, ok := v.(map[string]any); ok && len(carrier) > 0 && object["trace"] == nil {
-		fields := map[string]any{}
-		for name, value := range carrier {
-			fields[name] = value
-		}
-		object["trace"] = fields
-	}
-	raw, err := encode(v)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "start execution")
-	}
-	if len(raw) > MaxDataBytes {
-		return nil, fault.New(fault.Invalid, "start execution: input has %d bytes, at most %d are allowed", len(raw), MaxDataBytes)
-	}
-	return raw, nil
-}
-
 // Stop implements [Engine].
 func (c *Client) Stop(ctx context.Context, machine, name, errName, cause string) error {
-	if err := checkNames(machine, name); err != nil {
+	if err := CheckNames(machine, name); err != nil {
 		return err
 	}
 	partition := partitionOf(machine, name)
@@ -97,7 +67,7 @@ func (c *Client) Stop(ctx context.Context, machine, name, errName, cause string)
 			return err
 		}
 		e.Status, e.StoppedAt = Aborted, now()
-		e.Error, e.Cause = clip(errName, maxErrorBytes), clip(cause, maxCauseBytes)
+		e.Error, e.Cause = ClipError(errName, cause)
 		writes, err := e.ended(partition, revision)
 		if err != nil {
 			return err
@@ -118,7 +88,7 @@ func (c *Client) Stop(ctx context.Context, machine, name, errName, cause string)
 
 // Describe implements [Engine].
 func (c *Client) Describe(ctx context.Context, machine, name string) (Execution, error) {
-	if err := checkNames(machine, name); err != nil {
+	if err := CheckNames(machine, name); err != nil {
 		return Execution{}, err
 	}
 	partition := partitionOf(machine, name)
@@ -138,26 +108,17 @@ func (c *Client) Describe(ctx context.Context, machine, name string) (Execution,
 
 // Complete implements [Engine].
 func (c *Client) Complete(ctx context.Context, token string, output json.RawMessage) error {
-	v, err := decode(output)
+	raw, err := TaskOutput(output)
 	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "complete task: output is no JSON text")
-	}
-	raw, err := encode(v)
-	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "complete task")
-	}
-	if len(raw) > MaxDataBytes {
-		return fault.New(fault.Invalid, "complete task: output has %d bytes, at most %d are allowed", len(raw), MaxDataBytes)
+		return err
 	}
 	return c.settle(ctx, token, func(rec *record) { rec.succeed(raw) })
 }
 
 // Fail implements [Engine].
 func (c *Client) Fail(ctx context.Context, token, errName, cause string) error {
-	if errName == "" {
-		errName = ErrorTaskFailed
-	}
-	f := &failure{name: clip(errName, maxErrorBytes), cause: clip(cause, maxCauseBytes)}
+	errName, cause = TaskFailure(errName, cause)
+	f := &failure{name: errName, cause: cause}
 	return c.settle(ctx, token, func(rec *record) { rec.fail(f) })
 }
 

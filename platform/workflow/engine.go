@@ -53,7 +53,8 @@ type Engine interface {
 	Describe(ctx context.Context, machine, name string) (Execution, error)
 	// Complete ends the task that waits for the token with its output. It is fault.NotFound if the
 	// token is unknown, and fault.FailedPrecondition if it is closed: the task timed out, was given
-	// up, or ended with another outcome. To repeat a call is no error while the execution runs.
+	// up, or has an outcome. To repeat a call changes nothing: it is nil while the execution runs, or
+	// fault.FailedPrecondition from Step Functions, which does not tell a repeat from another outcome.
 	Complete(ctx context.Context, token string, output json.RawMessage) error
 	// Fail ends the task that waits for the token with an error, which can be retried and caught by
 	// its name; an empty name is States.TaskFailed. Otherwise it is as Complete.
@@ -101,15 +102,6 @@ const (
 
 // indexTime sorts as text.
 const indexTime = "2006-01-02T15:04:05.000000000Z"
-
-func checkNames(machine, name string) error {
-	for _, s := range []string{machine, name} {
-		if !validName(s) {
-			return fault.New(fault.Invalid, "name %q must be 1 to %d of a-z, A-Z, 0-9, '-', '_' and '.'", clip(s, maxNameBytes), maxNameBytes)
-		}
-	}
-	return nil
-}
 
 func validName(s string) bool {
 	return s != "" && len(s) <= maxNameBytes && strings.IndexFunc(s, func(r rune) bool {

@@ -142,7 +142,7 @@ func (r *Runner) compile(text []byte) (*Machine, error) {
 
 // Start implements [Engine]. A machine that the runner does not have is [fault.NotFound].
 func (r *Runner) Start(ctx context.Context, machine, name string, input json.RawMessage) error {
-	if r.machines[machine] == nil {
+	if validName(machine) && r.machines[machine] == nil {
 		return fault.New(fault.NotFound, "start execution: there is no machine %q", clip(machine, maxNameBytes))
 	}
 	return r.Client.Start(ctx, machine, name, input)

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 )
 
@@ -152,7 +155,24 @@ func (v *visit) send(ctx context.Context, parameters map[string]any) error {
 		}
 		m.Attributes[name] = text
 	}
+	if sameTrace(ctx, m.Attributes) {
+		for _, field := range traceContext.Fields() {
+			delete(m.Attributes, field)
+		}
+	}
 	return protect(func() error { return v.thread.run.runner.options.Send(ctx, name, m) })
+}
+
+// traceContext is how a definition writes a trace into a message: Step Functions itself adds nothing to one that our consumers
+// read, so a definition says where the trace is in its input.
+var traceContext = propagation.TraceContext{}
+
+// sameTrace says whether this process made a span in the trace that the attributes name. It is then closer than the span in
+// the input, and the sender writes it.
+func sameTrace(ctx context.Context, attributes map[string]string) bool {
+	own := trace.SpanContextFromContext(ctx)
+	given := trace.SpanContextFromContext(traceContext.Extract(context.Background(), propagation.MapCarrier(attributes)))
+	return own.IsValid() && !own.IsRemote() && given.TraceID() == own.TraceID()
 }
 
 // await sends a message with a token and waits until the token is completed. The record of the

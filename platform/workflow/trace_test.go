@@ -145,3 +145,48 @@ func TestTraceOfTheInputIsKept(t *testing.T) {
 		}
 	})
 }
+
+// TestMessageCarriesTheTraceOfItsDefinition: a definition says where the trace is, as Step Functions sends nothing else. The
+// runner's own span in the same trace takes its place.
+func TestMessageCarriesTheTraceOfItsDefinition(t *testing.T) {
+	const definition = `{"StartAt": "Tell", "States": {"Tell": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "End": true,
+		"Parameters": {"QueueUrl": "${Queue}", "MessageGroupId": "g", "MessageDeduplicationId": "d", "MessageBody": {}, "MessageAttributes": {
+			"kind": {"DataType": "String", "StringValue": "told"},
+			"traceparent": {"DataType": "String", "StringValue.$": "$.trace.traceparent"}}}}}}`
+	const request, other = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-11111111111111111111111111111111-2222222222222222-01"
+	for name, tt := range map[string]struct {
+		input  string
+		traced bool
+		want   string
+	}{
+		"no spans are made":     {`{"trace":{"traceparent":"` + request + `"}}`, false, request},
+		"spans are made":        {`{"trace":{"traceparent":"` + request + `"}}`, true, ""},
+		"no trace":              {`{"trace":{"traceparent":"00-00000000000000000000000000000000-0000000000000000-00"}}`, true, "00-00000000000000000000000000000000-0000000000000000-00"},
+		"another trace is kept": {`{"trace":{"traceparent":"` + request + `"},"other":"` + other + `"}`, true, other},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := silent(t)
+				text := definition
+				if strings.Contains(tt.input, "other") {
+					text = strings.Replace(text, "$.trace.traceparent", "$.other", 1)
+				}
+				p := w.start(map[string]string{"m": text}, 0, false, func(o *RunnerOptions) {
+					if tt.traced {
+						o.TracerProvider = sdktrace.NewTracerProvider()
+					}
+				})
+				must(t, p.Start(context.Background(), "m", "one", json.RawMessage(tt.input)))
+				if e := w.await("m", "one"); e.Status != Succeeded {
+					t.Errorf("ended as %s %s", e.Error, e.Cause)
+				}
+				p.stop()
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if got := w.sent["d"][0].m.Attributes; got["traceparent"] != tt.want || got["kind"] != "told" {
+					t.Errorf("attributes are %v, want traceparent %q", got, tt.want)
+				}
+			})
+		})
+	}
+}

@@ -107,6 +107,15 @@ func (s *Service) loadTenant(ctx context.Context, tenant string) (*accessv1.Tena
 	return t, item.Revision, err
 }
 
+// readActive says whether a tenant exists and is not suspended.
+func (s *Service) readActive(ctx context.Context, tenant string) (bool, error) {
+	t, _, err := s.loadTenant(ctx, tenant)
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil && !t.GetSuspended(), err
+}
+
 // GetTenant returns a tenant. Only operators see others than their own.
 func (s *Service) GetTenant(ctx context.Context, req *accessv1.GetTenantRequest) (*accessv1.Tenant, error) {
 	p, err := principal(ctx)

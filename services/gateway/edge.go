@@ -35,10 +35,18 @@ type edge struct {
 	descs    []*grpc.ServiceDesc
 	rest     http.Handler
 	conns    map[string]grpc.ClientConnInterface
+	// signOn verifies tokens of people; nil: there is no issuer.
+	signOn *signOn
 }
 
 func newEdge(s *Service, conns map[string]grpc.ClientConnInterface, t *telemetry.Telemetry, c settings) (*edge, error) {
 	e := &edge{service: s, settings: c, limits: newLimits(c.KeyRate, c.TenantRate), conns: conns}
+	var err error
+	if e.signOn, err = newSignOn(c.SignOn, func(ctx context.Context, tenant string) (bool, error) {
+		return s.tenants.get(ctx, tenant, time.Now())
+	}); err != nil {
+		return nil, err
+	}
 	e.options = wire.MuxOptions{Logger: t.Logger, Interceptors: []grpc.UnaryServerInterceptor{
 		t.UnaryServerInterceptor(telemetry.ServerOptions{Untrusted: true, Level: slog.LevelInfo}), e.authenticate,
 	}}
@@ -72,7 +80,7 @@ func (e *edge) route(contract string) grpc.ClientConnInterface {
 	return nil
 }
 
-// authenticate proves who calls by the API key, limits them, and passes on who it is. What they may call is the called
+// authenticate proves who calls by the API key or the token, limits them, and passes on who it is. What they may call is the called
 // service's policy.
 func (e *edge) authenticate(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	ctx, err := e.admit(ctx)
@@ -83,11 +91,15 @@ func (e *edge) authenticate(ctx context.Context, req any, _ *grpc.UnaryServerInf
 }
 
 func (e *edge) admit(ctx context.Context) (context.Context, error) {
-	key, err := keyOf(ctx)
+	text, err := credentialOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p, err := e.service.keys.authenticate(ctx, key)
+	judge := e.service.keys.authenticate
+	if e.signOn != nil && isToken(text) {
+		judge = e.signOn.authenticate
+	}
+	p, err := judge(ctx, text)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +109,8 @@ func (e *edge) admit(ctx context.Context) (context.Context, error) {
 	return authn.NewContext(ctx, p), nil
 }
 
-// keyOf is the API key of a call: `authorization: Bearer <key>` or `x-api-key: <key>`.
-func keyOf(ctx context.Context) (string, error) {
+// credentialOf is the API key or token of a call: `authorization: Bearer <key or token>` or `x-api-key: <key>`.
+func credentialOf(ctx context.Context) (string, error) {
 	bearer, keys := metadata.ValueFromIncomingContext(ctx, "authorization"), metadata.ValueFromIncomingContext(ctx, "x-api-key")
 	switch {
 	case len(bearer) == 1 && len(keys) == 0:

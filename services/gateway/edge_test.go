@@ -13,7 +13,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 )
 
-func TestKeyOf(t *testing.T) {
+func TestCredentialOf(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		md   metadata.MD
@@ -29,7 +29,7 @@ func TestKeyOf(t *testing.T) {
 		{"one header twice", metadata.Pairs("x-api-key", "rp_x", "x-api-key", "rp_y"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := keyOf(metadata.NewIncomingContext(t.Context(), c.md))
+			got, err := credentialOf(metadata.NewIncomingContext(t.Context(), c.md))
 			if got != c.want || (c.want == "") != errors.Is(err, fault.Unauthenticated) {
 				t.Errorf("%q, %v; want %q", got, err, c.want)
 			}

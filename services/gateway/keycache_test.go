@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,7 +54,7 @@ func TestKeyCache(t *testing.T) {
 		}
 		delete(s.keys, keyID) // revoked elsewhere
 		works(true)
-		time.Sleep(keyLife + time.Second)
+		time.Sleep(keptFor + time.Second)
 		works(false)
 		works(false)
 		if s.reads != 2 {
@@ -101,10 +102,10 @@ func TestKeysThatDoNotWork(t *testing.T) {
 
 func TestKeyCacheIsBounded(t *testing.T) {
 	cache := newKeyCache((&shelf{}).read)
-	for n := range maxKeys + 10 {
-		cache.keep(string(rune(n)), cached{})
+	for n := range maxKept + 10 {
+		cache.keep(strconv.Itoa(n), entry[*credential]{})
 	}
-	if len(cache.keys) > maxKeys {
-		t.Errorf("%d keys are kept", len(cache.keys))
+	if len(cache.kept) > maxKept {
+		t.Errorf("%d keys are kept", len(cache.kept))
 	}
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ func TestLimitSaysHowLongToWait(t *testing.T) {
 func TestLimitersAreBounded(t *testing.T) {
 	l := newLimits(1, 1)
 	for n := range maxLimited + 10 {
-		l.limiter(string(rune(n)), 1)
+		l.limiter(strconv.Itoa(n), 1)
 	}
 	if len(l.byID) > maxLimited {
 		t.Errorf("%d limiters are kept", len(l.byID))

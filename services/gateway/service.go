@@ -54,6 +54,7 @@ var Spec = app.Spec{
 	// It looks at every queue, so it names them all.
 	Sends:          []string{"scan-dns", "scan-port", "scan-service", "scan-tls", "scan-http", "results", "changes"},
 	Tables:         []string{tableName},
+	Indexes:        map[string][]string{tableName: {indexKeys}},
 	Calls:          peers,
 	InspectsQueues: true,
 	MemoryMiB:      512, Timeout: 29 * time.Second,
@@ -67,6 +68,8 @@ type settings struct {
 	TenantRate float64 `env:"RISKPROFILER_TENANT_REQUEST_RATE" envDefault:"500"`
 	// Drain bounds how long running requests may take after the process was told to end.
 	Drain time.Duration `env:"RISKPROFILER_DRAIN" envDefault:"25s"`
+	// SignOn lets people in by tokens of an issuer.
+	SignOn oidcSettings
 }
 
 // Deps is what the service stands on.
@@ -86,13 +89,15 @@ type Service struct {
 	table  *table.Table
 	queues map[string]*queue.Queue
 	keys   *keyCache
-	log    *slog.Logger
+	// tenants says which tenants exist and are not suspended.
+	tenants *cache[bool]
+	log     *slog.Logger
 }
 
 // New makes the service.
 func New(d Deps) *Service {
 	s := &Service{table: d.Table, queues: d.Queues, log: d.Logger}
-	s.keys = newKeyCache(s.readKey)
+	s.keys, s.tenants = newKeyCache(s.readKey), newCache(s.readActive)
 	return s
 }
 

@@ -33,6 +33,7 @@ var Spec = app.Spec{
 	Consumes:       []app.Consumer{{Queue: resultsQueue, Concurrency: 128, Visibility: time.Minute}},
 	Sends:          []string{changesQueue},
 	Tables:         []string{tableName},
+	Indexes:        map[string][]string{tableName: {indexAssets, indexSeeds, indexCoverage}},
 	CompletesTasks: true,
 	MemoryMiB:      512, Timeout: 30 * time.Second,
 	Build: build,

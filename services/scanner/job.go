@@ -86,11 +86,15 @@ func (s *Service) send(ctx context.Context, task *modelv1.ScanTask, r *modelv1.S
 	t := r.GetJob().GetTarget()
 	asset := assetid.Name(int32(t.GetKind()), t.GetValue())
 	token := sha256.Sum256([]byte(task.GetTaskToken()))
-	return s.results.Send(ctx, queue.Message{
+	err = s.results.Send(ctx, queue.Message{
 		Group: r.GetJob().GetTenant() + "#" + strings.TrimPrefix(asset, "assets/"),
 		// A step that is tried again has a new token, and its result must not be dropped as a repeat of the first.
 		DedupID: r.GetJob().GetId() + "-" + hex.EncodeToString(token[:8]), Body: body,
 	})
+	if err == nil {
+		s.metrics.ScanJob(ctx, strings.TrimPrefix(Queue(r.GetJob().GetScanType()), "scan-"), strings.ToLower(strings.TrimPrefix(r.GetOutcome().String(), "OUTCOME_")))
+	}
+	return err
 }
 
 // scan checks scope, runs the probe and returns what it learned. The error says that it could not start and may be tried

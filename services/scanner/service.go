@@ -21,6 +21,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/ratelimit"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/telemetry"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
@@ -51,7 +52,26 @@ func SpecFor(list ...probes.Probe) app.Spec {
 	for _, p := range list {
 		s.Consumes = append(s.Consumes, app.Consumer{Queue: Queue(p.ScanType()), Concurrency: concurrency, Visibility: 2 * time.Minute})
 	}
+	if len(list) == 1 {
+		if own, ok := sizes[list[0].ScanType()]; ok {
+			s.MemoryMiB, s.Timeout = own.memoryMiB, own.timeout
+		}
+	}
 	return s
+}
+
+// sizes are memory and timeout of a function that does one scan type. What a scan may take is the scheduler's budget: ten minutes
+// for the ports of a deep scan, a minute for the rest, and a batch may bring several jobs of one group, one after the other. What
+// is not begun at 80 % of the timeout is handed back. Memory is share of a processor too: bodies of web pages need most.
+var sizes = map[modelv1.ScanType]struct {
+	memoryMiB int
+	timeout   time.Duration
+}{
+	modelv1.ScanType_SCAN_TYPE_DNS:     {256, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_PORT:    {512, 11 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_SERVICE: {512, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_TLS:     {512, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_HTTP:    {1024, 5 * time.Minute},
 }
 
 // settings of the service.
@@ -77,6 +97,8 @@ type Deps struct {
 	Results  *queue.Queue
 	Ingest   ingestv1.IngestServiceClient
 	Logger   *slog.Logger
+	// Metrics counts finished jobs. Nil: nobody counts.
+	Metrics *telemetry.Metrics
 	// Self puts the service's own name for a tenant into a context.
 	Self func(ctx context.Context, tenant string) context.Context
 }
@@ -94,6 +116,7 @@ type Service struct {
 	results  *queue.Queue
 	ingest   ingestv1.IngestServiceClient
 	log      *slog.Logger
+	metrics  *telemetry.Metrics
 	self     func(ctx context.Context, tenant string) context.Context
 }
 
@@ -102,7 +125,7 @@ func New(d Deps) *Service {
 	s := &Service{
 		probes: map[modelv1.ScanType]probes.Probe{}, order: d.Probes, guard: d.Guard,
 		limiter: ratelimit.New(ratelimit.Options{Table: d.Limits}), rates: d.Rates, evidence: d.Evidence, results: d.Results,
-		ingest: d.Ingest, log: d.Logger, self: d.Self,
+		ingest: d.Ingest, log: d.Logger, metrics: d.Metrics, self: d.Self,
 	}
 	for _, p := range d.Probes {
 		s.probes[p.ScanType()] = p
@@ -122,7 +145,7 @@ func build(d app.Deps, list []probes.Probe) (app.Service, error) {
 	s := New(Deps{
 		Probes: list, Guard: netguard.New(options), Limits: d.Table(limitsTable),
 		Rates: Rates{Host: c.HostRate, Tenant: c.TenantRate, Global: c.GlobalRate}, Evidence: d.Bucket(evidenceBucket),
-		Results: d.Queue(resultsQueue), Ingest: ingestv1.NewIngestServiceClient(d.Peer("ingest")), Logger: d.Logger, Self: d.Context,
+		Results: d.Queue(resultsQueue), Ingest: ingestv1.NewIngestServiceClient(d.Peer("ingest")), Logger: d.Logger, Metrics: d.Telemetry.Metrics, Self: d.Context,
 	})
 	service := app.Service{
 		Register: func(r grpc.ServiceRegistrar) { scannerv1.RegisterScannerServiceServer(r, s) },

@@ -62,18 +62,28 @@ func checkPlan(p *schedulerv1.Plan, now time.Time) error {
 	return nil
 }
 
-// nextRun is when a plan falls due after a moment, by its cron expression in its time zone.
+// nextRun is when a plan falls due after a moment: by its cron expression in its time zone, and as much later as [spread] says.
 func nextRun(p *schedulerv1.Plan, after time.Time) (time.Time, error) {
 	zone, err := time.LoadLocation(p.GetTimeZone())
 	if err != nil || p.GetTimeZone() == "Local" {
 		return time.Time{}, fault.WithField(fault.New(fault.Invalid, "time zone %q is not known; use a name such as Europe/Berlin", p.GetTimeZone()), "plan.time_zone", "use an IANA name")
 	}
-	next, err := gronx.NextTickAfter(p.GetCron(), after.In(zone), false)
-	if err != nil {
-		text := "cron expression " + strconv.Quote(p.GetCron()) + " is not valid; five fields are minute, hour, day of month, month, day of week, such as 0 3 * * *"
-		return time.Time{}, fault.WithField(fault.New(fault.Invalid, "%s", text), "plan.cron", text)
+	// A run whose time by the clock has come, and whose own has not, is still the next one.
+	for from := after.Add(-maxSpread); ; {
+		at, err := gronx.NextTickAfter(p.GetCron(), from.In(zone), false)
+		var then time.Time
+		if err == nil {
+			then, err = gronx.NextTickAfter(p.GetCron(), at, false)
+		}
+		if err != nil {
+			text := "cron expression " + strconv.Quote(p.GetCron()) + " is not valid; five fields are minute, hour, day of month, month, day of week, such as 0 3 * * *"
+			return time.Time{}, fault.WithField(fault.New(fault.Invalid, "%s", text), "plan.cron", text)
+		}
+		if due := at.Add(spread(p.GetName(), then.Sub(at))); due.After(after) {
+			return due, nil
+		}
+		from = at
 	}
-	return next, nil
 }
 
 func (s *Service) loadPlan(ctx context.Context, tenant, name string) (*schedulerv1.Plan, int64, error) {

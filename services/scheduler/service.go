@@ -42,6 +42,7 @@ var Spec = app.Spec{
 	Serves:    []string{schedulerv1.SchedulerService_ServiceDesc.ServiceName},
 	Sends:     scanQueues(),
 	Tables:    []string{tableName},
+	Indexes:   map[string][]string{tableName: {indexOpen, indexDue}},
 	Calls:     []string{"ingest"},
 	Schedules: []app.Schedule{{Name: "tick", Every: tickEvery}},
 	Workflows: map[string][]byte{machine: definition},

@@ -376,6 +376,7 @@ func metrics(t *testing.T, h Harness) {
 		"messaging.process.duration ack":   2,
 		"messaging.process.duration retry": 1,
 		"messaging.process.duration park":  1,
+		"riskprofiler.queue.age ":          3,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)

@@ -1,4 +1,4 @@
-// Command ingest is the ingest service alone, on the embedded drivers.
+// Command ingest is the ingest service alone.
 package main
 
 import (
@@ -9,4 +9,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/ingest"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, ingest.Spec)) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, ingest.Spec)) }

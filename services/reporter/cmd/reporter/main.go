@@ -1,4 +1,4 @@
-// Command reporter is the reporter service alone, on the embedded drivers.
+// Command reporter is the reporter service alone.
 package main
 
 import (
@@ -9,4 +9,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/reporter"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, reporter.Spec)) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, reporter.Spec)) }

@@ -10,4 +10,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/dns"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.SpecFor(dns.New(dns.Options{})))) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, scanner.SpecFor(dns.New(dns.Options{})))) }

@@ -11,5 +11,5 @@ import (
 )
 
 func main() {
-	os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.SpecFor(http.New(http.Options{}))))
+	os.Exit(app.Main(os.Stderr, drivers.Default, scanner.SpecFor(http.New(http.Options{}))))
 }

@@ -10,4 +10,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/port"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.SpecFor(port.New()))) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, scanner.SpecFor(port.New()))) }

@@ -10,4 +10,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/service"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.SpecFor(service.New()))) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, scanner.SpecFor(service.New()))) }

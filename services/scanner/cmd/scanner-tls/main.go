@@ -10,4 +10,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/tls"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.SpecFor(tls.New(tls.Options{})))) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, scanner.SpecFor(tls.New(tls.Options{})))) }

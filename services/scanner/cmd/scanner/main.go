@@ -1,4 +1,4 @@
-// Command scanner is the scanner service alone, on the embedded drivers.
+// Command scanner is the scanner service alone.
 package main
 
 import (
@@ -9,4 +9,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, scanner.Spec)) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, scanner.Spec)) }

@@ -1,4 +1,4 @@
-// Command scheduler is the scheduler service alone, on the embedded drivers.
+// Command scheduler is the scheduler service alone.
 package main
 
 import (
@@ -9,4 +9,4 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scheduler"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Embedded, scheduler.Spec)) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, scheduler.Spec)) }

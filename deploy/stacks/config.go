@@ -1,0 +1,146 @@
+package stacks
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Config is what an operator decides about one deployment. Every field is one `-c name=value` of the CDK.
+type Config struct {
+	// Prefix begins the name of every resource, so that several deployments can share an account.
+	Prefix string
+	// Arch is arm64 or amd64.
+	Arch string
+	// Assets is the directory with the functions' archives, <arch>/<binary>.zip and roots.zip, made by `make lambda`.
+	Assets string
+	// Issuer and Audience (comma separated) are whose JSON Web Tokens the second API takes; without an issuer there is none.
+	Issuer   string
+	Audience []string
+	// Provisioned is how many instances of the edge function are kept warm; 0 for none.
+	Provisioned int
+	// EdgeConcurrency reserves so many instances for the edge and bounds it to them; 0 for neither.
+	EdgeConcurrency int
+	// Rate and Burst are requests a second that the API takes in all.
+	Rate, Burst int
+	// LogDays is how long logs are kept.
+	LogDays int
+	// EvidenceDays is how long the raw evidence of scans is kept.
+	EvidenceDays int
+	// LogLevel is debug, info, warn or error.
+	LogLevel string
+}
+
+// Default is the configuration without any option.
+func Default() Config {
+	return Config{
+		Prefix: "rp-prod", Arch: "arm64", Assets: "../bin/lambda", Rate: 200, Burst: 400, LogDays: 30, EvidenceDays: 400, LogLevel: "info",
+	}
+}
+
+// Options lists the options with what they are for, for a help text.
+func Options() []string {
+	out := make([]string, 0, len(options))
+	for _, o := range options {
+		out = append(out, o.name+": "+o.help)
+	}
+	return out
+}
+
+type option struct {
+	name, help string
+	set        func(c *Config, value string) error
+}
+
+var (
+	// prefixForm is what platform/awsclient accepts: with it the longest bucket name stays below S3's 63 characters.
+	prefixForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$`)
+	// retentions are what CloudWatch Logs accepts, up to a year:
+	// https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365}
+)
+
+var options = []option{
+	{"prefix", "begins the name of every resource (rp-prod)", func(c *Config, v string) error {
+		c.Prefix = v
+		return require(prefixForm.MatchString(v), "1 to 24 of a-z, 0-9 and dashes")
+	}},
+	{"arch", "arm64 or amd64 (arm64)", func(c *Config, v string) error {
+		c.Arch = v
+		return require(v == "arm64" || v == "amd64", "arm64 or amd64")
+	}},
+	{"assets", "directory with the archives of `make lambda` (../bin/lambda)", func(c *Config, v string) error {
+		c.Assets = v
+		return require(v != "", "a directory")
+	}},
+	{"issuer", "OpenID Connect issuer whose tokens are taken (none)", func(c *Config, v string) error {
+		c.Issuer = v
+		u, err := url.Parse(v)
+		return require(err == nil && u.Scheme == "https" && u.Host != "", "an https URL")
+	}},
+	{"audience", "audiences of those tokens, comma separated", func(c *Config, v string) error {
+		c.Audience = strings.Split(v, ",")
+		return require(!slices.Contains(c.Audience, ""), "one or more names, comma separated")
+	}},
+	{"provisioned", "instances of the edge function that are kept warm (0)", func(c *Config, v string) error { return number(&c.Provisioned, v, 0, 1000) }},
+	{"edgeConcurrency", "instances reserved for the edge function, and its limit (0: neither)", func(c *Config, v string) error {
+		return number(&c.EdgeConcurrency, v, 0, 1000)
+	}},
+	{"rate", "requests a second that the API takes (200)", func(c *Config, v string) error { return number(&c.Rate, v, 1, 10_000) }},
+	{"burst", "requests at once that the API takes (400)", func(c *Config, v string) error { return number(&c.Burst, v, 1, 10_000) }},
+	{"logDays", "days that logs are kept (30)", func(c *Config, v string) error {
+		err := number(&c.LogDays, v, 1, 365)
+		return firstError(err, require(slices.Contains(retentions, c.LogDays), fmt.Sprint("one of ", retentions)))
+	}},
+	{"evidenceDays", "days that evidence of scans is kept (400)", func(c *Config, v string) error { return number(&c.EvidenceDays, v, 1, 3650) }},
+	{"logLevel", "debug, info, warn or error (info)", func(c *Config, v string) error {
+		c.LogLevel = v
+		return require(slices.Contains([]string{"debug", "info", "warn", "error"}, v), "debug, info, warn or error")
+	}},
+}
+
+// Read takes the options from lookup, which returns "" for what was not given.
+func Read(lookup func(name string) string) (Config, error) {
+	c := Default()
+	for _, o := range options {
+		v := lookup(o.name)
+		if v == "" {
+			continue
+		}
+		if err := o.set(&c, v); err != nil {
+			return Config{}, fmt.Errorf("option %s is %q: it has to be %w", o.name, v, err)
+		}
+	}
+	if (c.Issuer == "") != (len(c.Audience) == 0) {
+		return Config{}, fmt.Errorf("options issuer and audience belong together: give both, or none")
+	}
+	if c.EdgeConcurrency > 0 && c.Provisioned > c.EdgeConcurrency {
+		return Config{}, fmt.Errorf("option provisioned is %d: it cannot be above edgeConcurrency, which is %d", c.Provisioned, c.EdgeConcurrency)
+	}
+	return c, nil
+}
+
+func require(ok bool, what string) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("%s", what)
+}
+
+func number(into *int, v string, low, high int) error {
+	n, err := strconv.Atoi(v)
+	*into = n
+	return require(err == nil && n >= low && n <= high, fmt.Sprintf("a number from %d to %d", low, high))
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
