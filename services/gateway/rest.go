@@ -38,8 +38,50 @@ var jsonMarshaler = &runtime.HTTPBodyMarshaler{Marshaler: &runtime.JSONPb{
 	MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true},
 }}
 
+// register adds the REST handlers of a contract to a mux.
+type register func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error
+
+// contracts are the generated handlers by contract.
+var contracts = map[string]register{
+	accessv1.AccessService_ServiceDesc.ServiceName: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+		return accessv1.RegisterAccessServiceHandlerClient(ctx, mux, accessv1.NewAccessServiceClient(conn))
+	},
+	operationsv1.OperationsService_ServiceDesc.ServiceName: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+		return operationsv1.RegisterOperationsServiceHandlerClient(ctx, mux, operationsv1.NewOperationsServiceClient(conn))
+	},
+	ingestv1.IngestService_ServiceDesc.ServiceName: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+		return ingestv1.RegisterIngestServiceHandlerClient(ctx, mux, ingestv1.NewIngestServiceClient(conn))
+	},
+	schedulerv1.SchedulerService_ServiceDesc.ServiceName: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+		return schedulerv1.RegisterSchedulerServiceHandlerClient(ctx, mux, schedulerv1.NewSchedulerServiceClient(conn))
+	},
+	scannerv1.ScannerService_ServiceDesc.ServiceName: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+		return scannerv1.RegisterScannerServiceHandlerClient(ctx, mux, scannerv1.NewScannerServiceClient(conn))
+	},
+	correlatorv1.CorrelatorService_ServiceDesc.ServiceName: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+		return correlatorv1.RegisterCorrelatorServiceHandlerClient(ctx, mux, correlatorv1.NewCorrelatorServiceClient(conn))
+	},
+	reporterv1.ReporterService_ServiceDesc.ServiceName: func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+		return reporterv1.RegisterReporterServiceHandlerClient(ctx, mux, reporterv1.NewReporterServiceClient(conn))
+	},
+}
+
 // newREST makes the REST handler: the same calls over the same chain as gRPC.
 func newREST(conn grpc.ClientConnInterface, e *edge) (http.Handler, error) {
+	api, err := newCollections(func(shown []string) (http.Handler, error) { return newContracts(shown, conn, e) })
+	if err != nil {
+		return nil, err
+	}
+	root := http.NewServeMux()
+	root.Handle("/v1/", http.MaxBytesHandler(api, wire.MaxMessageBytes))
+	root.HandleFunc("GET "+openAPIPath, serveOpenAPI)
+	root.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	root.HandleFunc("/", notFound)
+	return secured(root), nil
+}
+
+// newContracts makes the handler of some contracts.
+func newContracts(shown []string, conn grpc.ClientConnInterface, e *edge) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, jsonMarshaler),
 		runtime.WithIncomingHeaderMatcher(incomingBesidesAuthorization),
@@ -49,43 +91,17 @@ func newREST(conn grpc.ClientConnInterface, e *edge) (http.Handler, error) {
 		runtime.SetQueryParameterParser(&queryParser{}),
 		runtime.WithMetadata(func(context.Context, *http.Request) metadata.MD { return nil }),
 	)
-	ctx := context.Background()
-	for _, register := range []func() error{
-		func() error {
-			return accessv1.RegisterAccessServiceHandlerClient(ctx, mux, accessv1.NewAccessServiceClient(conn))
-		},
-		func() error {
-			return operationsv1.RegisterOperationsServiceHandlerClient(ctx, mux, operationsv1.NewOperationsServiceClient(conn))
-		},
-		func() error {
-			return ingestv1.RegisterIngestServiceHandlerClient(ctx, mux, ingestv1.NewIngestServiceClient(conn))
-		},
-		func() error {
-			return schedulerv1.RegisterSchedulerServiceHandlerClient(ctx, mux, schedulerv1.NewSchedulerServiceClient(conn))
-		},
-		func() error {
-			return scannerv1.RegisterScannerServiceHandlerClient(ctx, mux, scannerv1.NewScannerServiceClient(conn))
-		},
-		func() error {
-			return correlatorv1.RegisterCorrelatorServiceHandlerClient(ctx, mux, correlatorv1.NewCorrelatorServiceClient(conn))
-		},
-		func() error {
-			return reporterv1.RegisterReporterServiceHandlerClient(ctx, mux, reporterv1.NewReporterServiceClient(conn))
-		},
-		func() error {
-			return mux.HandlePath(http.MethodGet, "/v1/{name=assessments/*}:watch", e.watchREST(mux))
-		},
-	} {
-		if err := register(); err != nil {
+	for _, contract := range shown {
+		if err := contracts[contract](context.Background(), mux, conn); err != nil {
 			return nil, err
 		}
+		if contract == schedulerv1.SchedulerService_ServiceDesc.ServiceName {
+			if err := mux.HandlePath(http.MethodGet, "/v1/{name=assessments/*}:watch", e.watchREST(mux)); err != nil {
+				return nil, err
+			}
+		}
 	}
-	root := http.NewServeMux()
-	root.Handle("/v1/", http.MaxBytesHandler(mux, wire.MaxMessageBytes))
-	root.HandleFunc("GET "+openAPIPath, serveOpenAPI)
-	root.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	root.HandleFunc("/", notFound)
-	return secured(root), nil
+	return mux, nil
 }
 
 // incoming passes the credential on and nothing else of a stranger's headers.
