@@ -44,6 +44,10 @@ race: ## Run every test with the race detector (needs a C compiler)
 scenario: ## Run the whole-system tests: both legs of the scenario, tenants, traces, 200 kills, hostile targets
 	RISKPROFILER_KILLS=$${RISKPROFILER_KILLS:-200} go test -count=1 -timeout 30m ./test/...
 
+.PHONY: load
+load: ## Simulate a thousand plans due at once, and an hour with faults: waits, losses, calls and their price
+	RISKPROFILER_LOAD=full go test -count=1 -timeout 30m -v -run 'TestBurst|TestStorm' ./test/load
+
 .PHONY: test-aws
 test-aws: ## Run every test against servers that stand in for AWS (needs Python 3, Java 17, Maven and Node; installs moto and ElasticMQ)
 	tools/standins.sh
@@ -66,7 +70,7 @@ lint: ## Lint code and contracts, check formatting, generated code and modules
 
 .PHONY: tidy
 tidy: ## Tidy every module
-	@for m in $(MODULES) tools; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
+	@for m in $(MODULES) tools deploy; do (cd $$m && GOWORK=off go mod tidy) || exit 1; done
 
 .PHONY: alone
 alone: ## Build each service alone, outside of the workspace
@@ -91,9 +95,28 @@ container-binaries:
 images: container-binaries ## Build container images from scratch into out/images (no engine needed; IMAGE_ARCH=arm64 for Graviton)
 	cd tools/image && GOWORK=off go run . --bin ../../bin/container --out ../../out/images --arch $(IMAGE_ARCH) --version $(IMAGE_VERSION) --revision "$(IMAGE_REVISION)"
 
+.PHONY: test-images
+test-images: ## Test the image builder, the compose file and the ECS template, and run an image's binary in an empty root
+	cd tools/image && GOWORK=off go test -timeout 20m .
+
 .PHONY: certs
 certs: command ## Make certificates for services on this machine (compose) in deploy/compose/certs
 	@$(BIN) certs --dir deploy/compose/certs
+
+# What functions are deployed from: every binary for both architectures, each in an archive with equal bytes for equal content.
+LAMBDA := bin/lambda
+LAMBDA_BUILD = CGO_ENABLED=0 GOOS=linux go build -trimpath -buildvcs=false -tags aws,lambda.norpc -ldflags '-s -w'
+
+.PHONY: lambda
+lambda: ## Build the functions' binaries and archives for arm64 and amd64 into bin/lambda
+	@list=$$(cd deploy && GOWORK=off go run ./cmd/pack) && for arch in arm64 amd64; do for f in $$list; do \
+		mkdir -p $(LAMBDA)/$$arch/$${f#*/} && GOARCH=$$arch $(LAMBDA_BUILD) -o $(LAMBDA)/$$arch/$${f#*/}/bootstrap ./services/$${f%/*}/cmd/$${f#*/} || exit 1; \
+	done; done
+	cd deploy && GOWORK=off go run ./cmd/pack ../$(LAMBDA)
+
+.PHONY: synth
+synth: ## Check the deployment's stacks: tests, templates into out/cdk, cdk-nag (needs Node)
+	cd deploy && GOWORK=off go vet ./... && GOWORK=off go test ./... && GOWORK=off go run . -placeholders -outdir ../out/cdk
 
 .PHONY: vuln
 vuln: ## Check for known vulnerabilities (needs the network for the vulnerability database)

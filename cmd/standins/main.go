@@ -34,16 +34,18 @@ import (
 // limit is how long everything may take, the start of the stand-ins included.
 const limit = 3 * time.Minute
 
-func main() {
+func main() { os.Exit(start()) }
+
+func start() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := run(ctx, os.Getenv("RISKPROFILER_BACKEND")); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "standins:", err)
-		stop()
-		os.Exit(1) //nolint:gocritic // nothing is left to be done
+		return 1
 	}
+	return 0
 }
 
 // resources are all that the services name, and what the drivers need besides.

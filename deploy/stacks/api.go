@@ -18,16 +18,16 @@ var accessLog = map[string]string{
 	"authorizer": "$context.authorizer.error",
 }
 
-// api makes the edge: one HTTP API for API keys, which the gateway proves itself, and, if there is an issuer, a second one for
-// its tokens, which API Gateway proves first. docs/decisions/0001-edge-credentials.md says why there are two and no authorizer
-// function.
+// api makes the edge: one HTTP API whose callers the gateway alone proves, by API key or token, and, if there is an issuer, a second
+// one for its tokens, which API Gateway proves before. docs/decisions/0001-edge-credentials.md says why there are two and no
+// authorizer function.
 func (s *serviceStack) api(edge built) {
 	keys := s.newAPI("api", edge, nil)
-	suppress(keys, reason{"AwsSolutions-APIG4", "The gateway proves the API key of every request itself and forgets what it read after 30 s; an authorizer " +
+	suppress(keys, reason{"AwsSolutions-APIG4", "The gateway proves the API key or token of every request itself and forgets what it read after 30 s; an authorizer " +
 		"would be a second function with the same check. See docs/decisions/0001-edge-credentials.md.", nil})
 	if s.config.Issuer != "" {
 		s.newAPI("tokens", edge, awsapigatewayv2authorizers.NewHttpJwtAuthorizer(jsii.String("Issuer"), jsii.String(s.config.Issuer),
-			&awsapigatewayv2authorizers.HttpJwtAuthorizerProps{JwtAudience: jsii.Strings(s.config.Audience...), IdentitySource: jsii.Strings("$request.header.Authorization")}))
+			&awsapigatewayv2authorizers.HttpJwtAuthorizerProps{JwtAudience: jsii.Strings(s.config.Audience), IdentitySource: jsii.Strings("$request.header.Authorization")}))
 	}
 }
 

@@ -17,9 +17,9 @@ type Config struct {
 	Arch string
 	// Assets is the directory with the functions' archives, <arch>/<binary>.zip and roots.zip, made by `make lambda`.
 	Assets string
-	// Issuer and Audience (comma separated) are whose JSON Web Tokens the second API takes; without an issuer there is none.
-	Issuer   string
-	Audience []string
+	// Issuer and Audience say whose JSON Web Tokens are taken; without an issuer none are. TenantClaim and RolesClaim name the
+	// claims with the tenant and the roles; empty: Cognito's.
+	Issuer, Audience, TenantClaim, RolesClaim string
 	// Provisioned is how many instances of the edge function are kept warm; 0 for none.
 	Provisioned int
 	// EdgeConcurrency reserves so many instances for the edge and bounds it to them; 0 for neither.
@@ -81,10 +81,12 @@ var options = []option{
 		u, err := url.Parse(v)
 		return require(err == nil && u.Scheme == "https" && u.Host != "", "an https URL")
 	}},
-	{"audience", "audiences of those tokens, comma separated", func(c *Config, v string) error {
-		c.Audience = strings.Split(v, ",")
-		return require(!slices.Contains(c.Audience, ""), "one or more names, comma separated")
+	{"audience", "audience of those tokens, or their client_id", func(c *Config, v string) error {
+		c.Audience = v
+		return require(!strings.ContainsAny(v, ", "), "one name without commas and spaces")
 	}},
+	{"tenantClaim", "claim that names the tenant (custom:tenant)", func(c *Config, v string) error { c.TenantClaim = v; return nil }},
+	{"rolesClaim", "claim that lists the roles (cognito:groups)", func(c *Config, v string) error { c.RolesClaim = v; return nil }},
 	{"provisioned", "instances of the edge function that are kept warm (0)", func(c *Config, v string) error { return number(&c.Provisioned, v, 0, 1000) }},
 	{"edgeConcurrency", "instances reserved for the edge function, and its limit (0: neither)", func(c *Config, v string) error {
 		return number(&c.EdgeConcurrency, v, 0, 1000)
@@ -114,7 +116,7 @@ func Read(lookup func(name string) string) (Config, error) {
 			return Config{}, fmt.Errorf("option %s is %q: it has to be %w", o.name, v, err)
 		}
 	}
-	if (c.Issuer == "") != (len(c.Audience) == 0) {
+	if (c.Issuer == "") != (c.Audience == "") {
 		return Config{}, fmt.Errorf("options issuer and audience belong together: give both, or none")
 	}
 	if c.EdgeConcurrency > 0 && c.Provisioned > c.EdgeConcurrency {

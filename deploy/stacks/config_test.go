@@ -12,7 +12,7 @@ func TestRead(t *testing.T) {
 		wrong string // what the error says; empty: none
 	}{
 		{"nothing", nil, ""},
-		{"all", map[string]string{"prefix": "rp-2", "arch": "amd64", "issuer": "https://i.example", "audience": "a,b", "provisioned": "2", "rate": "1", "burst": "10000", "logDays": "365", "evidenceDays": "1", "logLevel": "debug"}, ""},
+		{"all", map[string]string{"prefix": "rp-2", "arch": "amd64", "issuer": "https://i.example", "audience": "a", "provisioned": "2", "rate": "1", "burst": "10000", "logDays": "365", "evidenceDays": "1", "logLevel": "debug"}, ""},
 		{"prefix with capitals", map[string]string{"prefix": "RP"}, "option prefix"},
 		{"prefix of 24", map[string]string{"prefix": strings.Repeat("a", 24)}, ""},
 		{"prefix of 25", map[string]string{"prefix": strings.Repeat("a", 25)}, "option prefix"},
@@ -21,7 +21,7 @@ func TestRead(t *testing.T) {
 		{"issuer over http", map[string]string{"issuer": "http://i.example", "audience": "a"}, "option issuer"},
 		{"issuer without audience", map[string]string{"issuer": "https://i.example"}, "belong together"},
 		{"audience without issuer", map[string]string{"audience": "a"}, "belong together"},
-		{"an empty audience", map[string]string{"issuer": "https://i.example", "audience": "a,,b"}, "option audience"},
+		{"two audiences", map[string]string{"issuer": "https://i.example", "audience": "a,b"}, "option audience"},
 		{"no number", map[string]string{"rate": "many"}, "a number from 1"},
 		{"no requests", map[string]string{"rate": "0"}, "a number from 1"},
 		{"days that CloudWatch does not know", map[string]string{"logDays": "31"}, "one of"},

@@ -81,6 +81,15 @@ func (s *serviceStack) environment(f plan.Function) *map[string]*string {
 	if len(peers) > 0 {
 		env["RISKPROFILER_PEERS"] = jsii.String(strings.Join(peers, ","))
 	}
+	if f.Name == plan.Edge {
+		for name, v := range map[string]string{
+			"ISSUER": s.config.Issuer, "AUDIENCE": s.config.Audience, "TENANT_CLAIM": s.config.TenantClaim, "ROLES_CLAIM": s.config.RolesClaim,
+		} {
+			if v != "" {
+				env["RISKPROFILER_OIDC_"+name] = jsii.String(v)
+			}
+		}
+	}
 	if f.Spec.Trust == app.HostileNetwork {
 		// https://pkg.go.dev/crypto/x509#SystemCertPool
 		env["SSL_CERT_FILE"] = jsii.String(rootsFile)

@@ -121,7 +121,8 @@ func (p *policy) blobs(f plan.Function) {
 		p.allow(seeMissing, p.names.bucketArn(name))
 	}
 	for _, name := range f.Spec.Sends {
-		p.allow([]string{"s3:PutObject"}, p.names.objectsArn(plan.MessagesBucket, "spill/"+name+"/*"))
+		// Reading is for a put whose answer was lost: the driver looks whether what is there is what it put.
+		p.allow([]string{"s3:PutObject", "s3:GetObject"}, p.names.objectsArn(plan.MessagesBucket, "spill/"+name+"/*"))
 	}
 	for _, c := range f.Spec.Consumes {
 		p.allow([]string{"s3:GetObject", "s3:DeleteObject"}, p.names.objectsArn(plan.MessagesBucket, "spill/"+c.Queue+"/*"))

@@ -58,7 +58,7 @@ func specGrants(f plan.Function, all []plan.Service) grants {
 	}
 	for _, queue := range s.Sends {
 		g.add("sqs:SendMessage sqs:GetQueueUrl", "arn:aws:sqs"+here+prefix+"-"+queue+".fifo", "")
-		g.add("s3:PutObject", object("messages", "/spill/"+queue+"/*"), "")
+		g.add("s3:PutObject s3:GetObject", object("messages", "/spill/"+queue+"/*"), "")
 	}
 	var own []string
 	for _, c := range s.Consumes {

@@ -119,6 +119,12 @@ func TestEnvironment(t *testing.T) {
 			if w, ok := want[f.Name]; ok {
 				equal(t, f.Name+" peers", peers, w)
 			}
+			if f.Name == plan.Edge {
+				equal(t, "issuer", env["RISKPROFILER_OIDC_ISSUER"], "https://issuer.example/pool")
+				equal(t, "audience", env["RISKPROFILER_OIDC_AUDIENCE"], "console")
+				equal(t, "tenant claim", env["RISKPROFILER_OIDC_TENANT_CLAIM"], "tenant")
+				equal(t, "roles claim", env["RISKPROFILER_OIDC_ROLES_CLAIM"], nil)
+			}
 			for name := range env {
 				if strings.Contains(name, "SECRET") || strings.Contains(name, "PASSWORD") {
 					t.Errorf("%s is told %s", f.Name, name)
@@ -326,7 +332,7 @@ func TestAPI(t *testing.T) {
 	}
 	r := resolver{t, full.templates["gateway"]}
 	for _, x := range r.template.of("AWS::ApiGatewayV2::Authorizer") {
-		equal(t, "authorizer", x.Properties["JwtConfiguration"], map[string]any{"Issuer": "https://issuer.example/pool", "Audience": []string{"console", "cli"}})
+		equal(t, "authorizer", x.Properties["JwtConfiguration"], map[string]any{"Issuer": "https://issuer.example/pool", "Audience": []string{"console"}})
 		equal(t, "identity", x.Properties["IdentitySource"], []string{"$request.header.Authorization"})
 	}
 	stages := r.template.of("AWS::ApiGatewayV2::Stage")

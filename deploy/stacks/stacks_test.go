@@ -68,7 +68,7 @@ func synthesize() error {
 	defer os.RemoveAll(assets) //nolint:errcheck // a folder of the system's temporary ones
 	for into, given := range map[*deployment]map[string]string{
 		&full: {
-			"prefix": "rp-test", "issuer": "https://issuer.example/pool", "audience": "console,cli", "provisioned": "2", "edgeConcurrency": "50", "arch": "amd64",
+			"prefix": "rp-test", "issuer": "https://issuer.example/pool", "audience": "console", "tenantClaim": "tenant", "provisioned": "2", "edgeConcurrency": "50", "arch": "amd64",
 			"rate": "70", "burst": "90", "logDays": "14",
 		},
 		&plain: {},

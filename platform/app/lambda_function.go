@@ -120,25 +120,27 @@ func (f *function) serve(ctx context.Context, payload []byte) (answer []byte, er
 }
 
 // schedule does what a schedule asks for. The event may say when it was due: {"schedule":"tick","time":"2026-01-02T03:04:05Z"}.
-func (f *function) schedule(ctx context.Context, raw json.RawMessage, due time.Time) (err error) {
+func (f *function) schedule(ctx context.Context, raw json.RawMessage, due time.Time) error {
 	var name string
 	if json.Unmarshal(raw, &name) != nil {
 		return fault.New(fault.Invalid, "the event's schedule is no text")
 	}
 	for _, s := range f.host.specs {
-		work := f.host.services[s.Name].Schedules[name]
-		if work == nil {
-			continue
+		if work := f.host.services[s.Name].Schedules[name]; work != nil {
+			return f.tick(ctx, s.Name, name, due, work)
 		}
-		ctx, end := f.begin(ctx, telemetry.Invocation{Trigger: telemetry.TriggerTimer, Name: "schedule " + name, XRay: traceHeader(ctx)})
-		defer func() { end(err) }()
-		f.host.late(ctx, name, due)
-		if err = work(ctx); err != nil {
-			f.log.WarnContext(ctx, "schedule failed", "service", s.Name, "schedule", name, "error", err)
-		}
-		return err
 	}
 	return fault.New(fault.Invalid, "no service here has the schedule %q", name)
+}
+
+func (f *function) tick(ctx context.Context, service, name string, due time.Time, work func(context.Context) error) (err error) {
+	ctx, end := f.begin(ctx, telemetry.Invocation{Trigger: telemetry.TriggerTimer, Name: "schedule " + name, XRay: traceHeader(ctx)})
+	defer func() { end(err) }()
+	f.host.late(ctx, name, due)
+	if err = work(ctx); err != nil {
+		f.log.WarnContext(ctx, "schedule failed", "service", service, "schedule", name, "error", err)
+	}
+	return err
 }
 
 // begin starts the span of the invocation; what it returns ends it.

@@ -37,7 +37,7 @@ func TestFunctionProcess(t *testing.T) {
 		s.Close = func() error { return os.WriteFile(dir+"/closed", nil, 0o600) }
 	})
 	os.Args = os.Args[:1]
-	os.Exit(app.Main(os.Stderr, c.open, spec)) //nolint:revive // this is the process's main
+	os.Exit(app.Main(os.Stderr, c.open, spec))
 }
 
 // runtime is Lambda's Runtime API, and what an extension needs of the Extensions API

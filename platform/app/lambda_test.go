@@ -695,7 +695,7 @@ func TestFunctionServesHTTP(t *testing.T) {
 	}
 	none := func(_, _ map[string]any) {}
 	answer := request(none)
-	if answer["statusCode"] != 200.0 || answer["body"] != "ok" || answer["isBase64Encoded"] != false {
+	if answer["statusCode"] != 200.0 || answer["body"] != "ok" || answer["isBase64Encoded"] != any(false) {
 		t.Errorf("answer %v", answer)
 	}
 	want := http.Header{"Content-Type": {"application/json"}, "X-Api-Key": {"k"}, "Accept": {"a, b"}, "Cookie": {"a=1; b=2"}}
@@ -755,4 +755,35 @@ func TestFunctionServesHTTP(t *testing.T) {
 			t.Errorf("%s: %.200v", name, answer)
 		}
 	}
+}
+
+// Whatever arrives, a function answers with JSON or an error that has a name.
+func FuzzFunction(f *testing.F) {
+	for _, seed := range []string{
+		`{"schedule":"tick","time":"2026-01-02T03:04:05Z"}`, `{"Records":[{"messageId":"1","eventSource":"aws:sqs","eventSourceARN":"a:jobs.fifo"}]}`,
+		`{"Records":[null,1,{"messageId":""}]}`, `{"method":"/riskprofiler.apptest.v1.IngestService/NextThing","message":"x","metadata":{"rp-tenant":["t"]}}`,
+		`{"version":"2.0","rawPath":"%zz","rawQueryString":"%","headers":{"":"","a b":"\n"},"cookies":["a"],"requestContext":{"stage":"s","http":{"method":"G T","sourceIp":"::"}}}`,
+		`{"version":"2.0","requestContext":{"http":{"method":"GET"}},"body":"=","isBase64Encoded":true}`, `[]`, ``, `{"method":null}`,
+	} {
+		f.Add([]byte(seed), "live")
+		f.Add([]byte(seed), "workflow")
+	}
+	c := newCloud(f)
+	spec := with(consuming(func(context.Context, queue.Message) error { return nil }, "jobs"), func(s *app.Service) {
+		s.HTTP = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(w, r.Body)
+			_, _ = io.WriteString(w, r.URL.String()+r.URL.Query().Encode()+r.RemoteAddr)
+		})
+		s.Schedules = map[string]func(context.Context) error{"tick": func(context.Context) error { return nil }}
+	})
+	invoke := app.Function(c.host(f, spec, telemetry.Options{}))
+	f.Fuzz(func(t *testing.T, payload []byte, alias string) {
+		out, err := invoke(through(t.Context(), alias), payload)
+		if name, _ := nameOf(err); err != nil && !strings.HasPrefix(name, "RiskProfiler.") {
+			t.Errorf("error %s: %v", name, err)
+		}
+		if err == nil && !json.Valid(out) {
+			t.Errorf("answer %q", out)
+		}
+	})
 }

@@ -193,10 +193,11 @@ func (h *Host) servePeers(ctx context.Context, l net.Listener) error {
 	defer stop()
 	health := newPeerHealth(h.specs)
 	health.register(server)
-	defer context.AfterFunc(ctx, func() {
+	cancel := context.AfterFunc(ctx, func() {
 		health.drain()
 		sleep(serving, h.config.LameDuck)
 		stop()
-	})()
+	})
+	defer cancel()
 	return ServeGRPC(serving, server, l, h.config.Drain)
 }

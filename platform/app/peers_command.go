@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
@@ -123,7 +122,7 @@ func probePeer(ctx context.Context, c Settings, service string) error {
 	if err != nil {
 		return err
 	}
-	var proof credentials.TransportCredentials = insecure.NewCredentials()
+	proof := insecure.NewCredentials()
 	source, err := openTLS(c, mtls.Options{Services: []string{service}})
 	if err != nil {
 		return err

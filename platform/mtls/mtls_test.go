@@ -342,8 +342,10 @@ func TestRotation(t *testing.T) {
 	// Half: the new key without its certificate. The pair before stays, and is told once.
 	next := issue(t, a, -time.Hour, time.Hour, "ingest")
 	put(t, server.Key, get(t, next.Key))
-	if must() != first || must() != first {
-		t.Error("half a pair replaced the certificate")
+	for range 2 {
+		if must() != first {
+			t.Error("half a pair replaced the certificate")
+		}
 	}
 	if n := strings.Count(serverLog.String(), "certificate not replaced"); n != 1 {
 		t.Errorf("%d lines about the half pair: %s", n, serverLog)

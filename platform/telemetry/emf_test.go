@@ -248,3 +248,20 @@ func (c *collector) points(t *rapid.T) []metricdata.ExponentialHistogramDataPoin
 	}
 	return h.DataPoints
 }
+
+func TestEachSampleIsNearWhatWasMeasured(t *testing.T) {
+	c := &collector{}
+	rapid.Check(t, func(t *rapid.T) {
+		h := c.histogram(t)
+		values := rapid.SliceOfN(rapid.Float64Range(1, 20), 2, 100).Draw(t, "values")
+		for _, v := range values {
+			h.Record(t.Context(), v)
+		}
+		slices.Sort(values)
+		for i, got := range samples(c.points(t)[0]) {
+			if math.Abs(got-values[i]) > 0.02*values[i] {
+				t.Fatalf("sample %d is %v, measured was %v", i, got, values[i])
+			}
+		}
+	})
+}

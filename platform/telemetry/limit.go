@@ -46,27 +46,21 @@ type limited struct {
 	otlptrace.Client
 
 	mu   sync.Mutex
-	kept [][]*tracepb.ResourceSpans
+	kept []*tracepb.ResourceSpans
 }
 
 // UploadTraces sends spans in as many calls as they need. One call that fails does not keep back the others.
 func (l *limited) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpans) error {
-	calls, dropped := split(spans, time.Now())
+	calls, dropped := split(append(l.take(), spans...), time.Now())
 	if dropped > 0 {
 		otel.Handle(fmt.Errorf("%d spans are too large, too old or too far in the future for X-Ray", dropped))
 	}
-	return l.send(ctx, append(l.take(), calls...))
-}
-
-// Stop sends what is left.
-func (l *limited) Stop(ctx context.Context) error {
-	return errors.Join(l.send(ctx, l.take()), l.Client.Stop(ctx))
-}
-
-func (l *limited) send(ctx context.Context, calls [][]*tracepb.ResourceSpans) error {
 	var errs []error
 	for _, c := range calls {
-		err := l.Client.UploadTraces(ctx, c)
+		err := ctx.Err()
+		if err == nil {
+			err = l.Client.UploadTraces(ctx, c)
+		}
 		if err != nil && ctx.Err() != nil {
 			l.keep(c)
 		}
@@ -75,7 +69,12 @@ func (l *limited) send(ctx context.Context, calls [][]*tracepb.ResourceSpans) er
 	return errors.Join(errs...)
 }
 
-func (l *limited) take() [][]*tracepb.ResourceSpans {
+// Stop sends what is left.
+func (l *limited) Stop(ctx context.Context) error {
+	return errors.Join(l.UploadTraces(ctx, nil), l.Client.Stop(ctx))
+}
+
+func (l *limited) take() []*tracepb.ResourceSpans {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := l.kept
@@ -83,25 +82,23 @@ func (l *limited) take() [][]*tracepb.ResourceSpans {
 	return out
 }
 
-// keep puts a call aside, and forgets the oldest where there are too many.
+// keep puts the spans of a call aside, and forgets the oldest where there are too many.
 func (l *limited) keep(c []*tracepb.ResourceSpans) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.kept = append(l.kept, c)
+	l.kept = append(l.kept, c...)
 	count := 0
-	for i := len(l.kept) - 1; i >= 0; i-- {
-		if count += spansIn(l.kept[i]); count > keptSpans {
-			l.kept = slices.Delete(l.kept, 0, i+1)
+	for i, resource := range slices.Backward(l.kept) {
+		if count += spansIn(resource); count > keptSpans {
+			l.kept = slices.Clone(l.kept[i+1:])
 			return
 		}
 	}
 }
 
-func spansIn(c []*tracepb.ResourceSpans) (n int) {
-	for _, resource := range c {
-		for _, scope := range resource.GetScopeSpans() {
-			n += len(scope.GetSpans())
-		}
+func spansIn(resource *tracepb.ResourceSpans) (n int) {
+	for _, scope := range resource.GetScopeSpans() {
+		n += len(scope.GetSpans())
 	}
 	return n
 }

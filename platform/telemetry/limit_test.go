@@ -170,14 +170,21 @@ func TestWhatRanOutOfTimeIsSentWithTheNext(t *testing.T) {
 	}
 	// It is bounded, the oldest go first, and the end sends what is left.
 	u.calls, u.err = nil, nil
-	for i := range 3 * keptSpans {
-		_ = l.UploadTraces(over, resourceSpans(protoSpan(fmt.Sprint("s", i), now, 0)))
+	for i := range 3 {
+		var many []*tracepb.ResourceSpans
+		for j := range keptSpans {
+			many = append(many, resourceSpans(protoSpan(fmt.Sprint("s", i*keptSpans+j), now, 0))...)
+		}
+		_ = l.UploadTraces(over, many)
 	}
 	if err := l.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if names := within(t, u.calls, now); len(names) != keptSpans || names[0] != fmt.Sprint("s", 2*keptSpans) {
 		t.Errorf("%d spans are left, from %s on", len(names), names[0])
+	}
+	if len(u.calls) != 1 {
+		t.Errorf("they took %d calls", len(u.calls))
 	}
 }
 

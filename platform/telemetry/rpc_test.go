@@ -312,3 +312,26 @@ func TestAnnotationsAreBounded(t *testing.T) {
 	}
 	Annotate(t.Context(), slog.Int("k", 1)) // nothing to add to
 }
+
+// TestQuietProcessesDoNotAskOthersToRecord: where nothing records, the ids of a recorded caller pass through, but
+// not its wish to be recorded.
+func TestQuietProcessesDoNotAskOthersToRecord(t *testing.T) {
+	tel, _ := setup(t, Options{})
+	for name, start := range map[string]func(context.Context) trace.SpanContext{
+		"span": func(ctx context.Context) trace.SpanContext {
+			_, span := tel.TracerProvider.Tracer("x").Start(ctx, "work", trace.WithSpanKind(trace.SpanKindServer))
+			return span.SpanContext()
+		},
+		"request": func(ctx context.Context) trace.SpanContext {
+			ctx, r := tel.begin(metadata.NewIncomingContext(ctx, metadata.Pairs("traceparent", someParent)), "/a.B/C", ServerOptions{})
+			defer r.span.End()
+			return trace.SpanContextFromContext(ctx)
+		},
+	} {
+		parent := remote(t, someParent, someState)
+		sc := start(trace.ContextWithRemoteSpanContext(t.Context(), parent))
+		if sc.TraceID() != parent.TraceID() || sc.SpanID() == parent.SpanID() || sc.IsSampled() || sc.IsRemote() {
+			t.Errorf("%s: %v", name, sc)
+		}
+	}
+}

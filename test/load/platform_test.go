@@ -42,8 +42,6 @@ type cloud struct {
 	queues map[string]*fifo
 	blobs  *bucket
 	keys   *keys
-	// invoked is called with each call of the state machine.
-	invoked func(ctx context.Context, function string, payload []byte) error
 }
 
 func newCloud(f *faults) *cloud {
@@ -96,11 +94,6 @@ func (c *cloud) Workflow(_ context.Context, r app.WorkflowRequest) (workflow.Eng
 		Invoke: func(ctx context.Context, function string, payload rawJSON) (rawJSON, error) {
 			c.bill.invocations.Add(1)
 			c.bill.steps.Add(transitions(payload))
-			if c.invoked != nil {
-				if err := c.invoked(ctx, function, payload); err != nil {
-					return nil, err
-				}
-			}
 			return r.Invoke(ctx, function, payload)
 		},
 		Send: func(ctx context.Context, name string, m queue.Message) error {
@@ -111,7 +104,7 @@ func (c *cloud) Workflow(_ context.Context, r app.WorkflowRequest) (workflow.Eng
 	if err != nil {
 		return nil, nil, err
 	}
-	return runner, runner.Run, nil
+	return forgetful{runner, c.faults}, runner.Run, nil
 }
 
 // transitions counts the states that are entered with a call: the caller and what surrounds it in services/scheduler/assessment.asl.json.

@@ -44,6 +44,7 @@ type fifo struct {
 	most    int // live at once
 	bill    *bill
 	faults  *faults
+	client  client
 	scan    bool
 	// began is called when a message is handed out for the first time.
 	began func(m queue.Message)
@@ -98,7 +99,7 @@ func (d *due) Pop() any {
 func newFIFO(b *bill, f *faults) *fifo {
 	return &fifo{
 		groups: map[string]*group{}, seen: map[[2]string]time.Time{}, pending: map[string]*entry{},
-		changed: make(chan struct{}), bill: b, faults: f,
+		changed: make(chan struct{}), bill: b, faults: f, client: newClient(b, f),
 	}
 }
 
@@ -134,7 +135,7 @@ func (h *handle) Send(ctx context.Context, messages []queue.Message) error {
 	if err := h.usable(ctx); err != nil {
 		return err
 	}
-	if err := h.faults.refuse(h.bill); err != nil {
+	if err := h.client.call(ctx); err != nil {
 		return err
 	}
 	h.bill.queue.Add(1)
@@ -148,13 +149,29 @@ func (h *handle) Send(ctx context.Context, messages []queue.Message) error {
 			continue
 		}
 		h.seen[id] = now
-		m.Body, m.Attributes = slices.Clone(m.Body), maps.Clone(m.Attributes)
-		h.seq++
-		m.ID, m.SentAt = strconv.Itoa(h.seq), now.UTC().Truncate(time.Millisecond)
-		h.push(&entry{m: m, seq: h.seq})
+		h.put(m, now)
+		h.faults.again(h, m)
 	}
 	h.wake()
 	return nil
+}
+
+func (q *fifo) put(m queue.Message, now time.Time) {
+	m.Body, m.Attributes = slices.Clone(m.Body), maps.Clone(m.Attributes)
+	q.seq++
+	m.ID, m.SentAt = strconv.Itoa(q.seq), now.UTC().Truncate(time.Millisecond)
+	q.push(&entry{m: m, seq: q.seq})
+}
+
+// shorten ends the visibility of a delivery early.
+func (q *fifo) shorten(receipt string, d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e := q.pending[receipt]; e != nil {
+		e.until = time.Now().Add(d)
+		heap.Push(&q.due, wakeup{at: e.until, entry: e, receipt: receipt})
+		q.wake()
+	}
 }
 
 func (q *fifo) push(e *entry) {
@@ -183,7 +200,7 @@ func (q *fifo) offer(g *group) {
 
 // Receive implements [queue.Driver]: one call of SQS when there is something, with long polling of 20 seconds while there is not.
 func (h *handle) Receive(ctx context.Context, limit int, visibility time.Duration) ([]queue.Delivery, error) {
-	if err := h.faults.refuse(h.bill); err != nil {
+	if err := h.client.call(ctx); err != nil {
 		return nil, err
 	}
 	poll := time.NewTimer(20 * time.Second)
@@ -203,7 +220,10 @@ func (h *handle) Receive(ctx context.Context, limit int, visibility time.Duratio
 			if h.scan {
 				h.bill.scans.Add(int64(len(out))) // each job has a function's time
 			}
-			return h.faults.twice(h.fifo, out), nil
+			if out = h.faults.deliver(h.fifo, out); len(out) > 0 {
+				return out, nil
+			}
+			continue
 		}
 		timer := time.NewTimer(next)
 		select {
@@ -303,7 +323,7 @@ func (h *handle) Settle(ctx context.Context, settlements []queue.Settlement) ([]
 	if err := h.usable(ctx); err != nil {
 		return nil, err
 	}
-	if err := h.faults.refuse(h.bill); err != nil {
+	if err := h.client.call(ctx); err != nil {
 		return nil, err
 	}
 	h.mu.Lock()

@@ -3,7 +3,6 @@ package load
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sort"
@@ -22,7 +21,7 @@ type items struct {
 	rows    map[string]*rows // by partition
 	indexes map[[2]string]*entries
 	bill    *bill
-	faults  *faults
+	client  client
 }
 
 // rows is one partition: its items, and their sort keys in order.
@@ -45,7 +44,7 @@ func (a place) compare(b place) int {
 }
 
 func newItems(b *bill, f *faults) *items {
-	return &items{rows: map[string]*rows{}, indexes: map[[2]string]*entries{}, bill: b, faults: f}
+	return &items{rows: map[string]*rows{}, indexes: map[[2]string]*entries{}, bill: b, client: newClient(b, f)}
 }
 
 // usable is the error of a call that cannot be made.
@@ -53,7 +52,7 @@ func (t *items) usable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fault.Wrap(fault.CodeOf(err), err, "use table")
 	}
-	return t.faults.refuse(t.bill)
+	return t.client.call(ctx)
 }
 
 func (t *items) live(k table.Key) (table.Item, bool) {
@@ -197,7 +196,7 @@ func (t *items) Write(ctx context.Context, writes []table.Write) error {
 		}
 	}
 	t.bill.write(writes)
-	return t.faults.lost()
+	return nil
 }
 
 func (t *items) apply(w table.Write) {
@@ -264,5 +263,3 @@ func (h tableHarness) Reopen(*testing.T) {}
 func TestTable(t *testing.T) {
 	tabletest.Run(t, func(*testing.T) tabletest.Harness { return tableHarness{} })
 }
-
-var errThrottled = errors.New("throttled by the test")

@@ -16,6 +16,7 @@ LARGEST_ITEM = 400 << 10
 def install():
     """Corrects moto in this process."""
     _sizes()
+    _client_tokens()
     _one_request_at_a_time(responses.DynamoHandler, "call_action")
     _one_request_at_a_time(s3.S3Response, "key_response")
 
@@ -42,6 +43,25 @@ def _sizes():
 
     dynamo_type.DynamoType.size = value_size
     dynamo_type.LimitedSizeDict.__setitem__ = set_attribute
+
+
+def _client_tokens():
+    # A transaction with the client token of one that was executed is not executed again.
+    execute = responses.DynamoHandler.transact_write_items
+    executed = {}
+
+    @functools.wraps(execute)
+    def execute_once(self):
+        token = self.body.get("ClientRequestToken")
+        key = (self.current_account, self.region, token)
+        if not token or key not in executed:
+            answer = execute(self)  # raises if the transaction was cancelled
+            if not token:
+                return answer
+            executed[key] = answer
+        return executed[key]
+
+    responses.DynamoHandler.transact_write_items = execute_once
 
 
 def _one_request_at_a_time(handler, method):

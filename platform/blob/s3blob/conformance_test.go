@@ -4,6 +4,8 @@ package s3blob_test
 
 import (
 	"bytes"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -11,6 +13,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/awsclient/awstest"
 	"github.com/riskprofiler/riskprofiler/platform/blob/blobtest"
 	"github.com/riskprofiler/riskprofiler/platform/blob/s3blob"
+	"github.com/riskprofiler/riskprofiler/platform/fault"
 )
 
 func TestConformance(t *testing.T) {
@@ -33,4 +36,17 @@ func TestConformance(t *testing.T) {
 			},
 		}
 	})
+}
+
+// TestMissingBucket: what a stand-in says is what the words are for.
+func TestMissingBucket(t *testing.T) {
+	l := awstest.Location(t)
+	b := s3blob.Open(awstest.Config(t, l), l).Bucket("evidence")
+	_, get := b.Get(t.Context(), "a/b")
+	_, _, list := b.List(t.Context(), "", "", 0)
+	for _, err := range []error{get, list, b.Put(t.Context(), "a/b", nil), b.Delete(t.Context(), "a/b")} {
+		if !errors.Is(err, fault.Internal) || !strings.Contains(err.Error(), "bucket "+l.Bucket("evidence")+" in eu-west-1: it does not exist there; deploy it") {
+			t.Error(err)
+		}
+	}
 }

@@ -32,7 +32,7 @@ type dice struct {
 }
 
 func newDice(chance float64, on func() bool) *dice {
-	return &dice{random: rand.New(rand.NewPCG(1, 2)), chance: chance, on: on} //nolint:gosec // repeatable
+	return &dice{random: rand.New(rand.NewPCG(1, 2)), chance: chance, on: on}
 }
 
 func (d *dice) roll() bool {
@@ -88,7 +88,7 @@ func (l load) play(t *testing.T, w *world) outcome {
 	begin := time.Now()
 	for s := range l.senders {
 		senders.Go(func() {
-			jitter := rand.New(rand.NewPCG(uint64(s), 3)) //nolint:gosec // repeatable: senders are not in step
+			jitter := rand.New(rand.NewPCG(uint64(s), 3)) // senders are not in step
 			time.Sleep(time.Duration(jitter.Int64N(int64(l.pause))))
 			for n := 1; time.Since(begin) < l.lasts; n++ {
 				m := message(fmt.Sprintf("s%d-g%d", s, n%l.groups), n)
@@ -329,4 +329,31 @@ func TestWords(t *testing.T) {
 	if err := q.Queue("jobs").Send(t.Context(), []queue.Message{message("g", 1)}); !errors.Is(err, fault.Unavailable) || !strings.Contains(fmt.Sprint(err, errors.Unwrap(err)), "cannot be reached") {
 		t.Errorf("nobody there: %v", err)
 	}
+}
+
+// TestGivenUpReceive: a receive whose caller gives up while the answer is on its way loses nothing of it.
+func TestGivenUpReceive(t *testing.T) {
+	awstest.Moto(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sqsqueue.Options{})
+		d := w.driver("jobs")
+		send(t, d, message("g", 1))
+		ctx, cancel := context.WithCancel(t.Context())
+		w.service.lose = func(operation string) bool {
+			if operation != "ReceiveMessage" || ctx.Err() != nil {
+				return false
+			}
+			cancel()
+			return true
+		}
+		got, err := d.Receive(ctx, 10, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, got, "g/1")
+		if got[0].Lost != 0 {
+			t.Errorf("it lost %d deliveries", got[0].Lost)
+		}
+		ack(t, d, got...)
+	})
 }

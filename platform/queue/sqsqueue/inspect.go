@@ -214,6 +214,7 @@ func (s *shared) redriveSome(ctx context.Context, ids []string) (total int, err 
 func (s *shared) redriveOne(ctx context.Context, id string, st state) (bool, error) {
 	p := st.Message
 	sum := sha256.Sum256([]byte(s.name + "\x00" + st.Parked))
+	//nolint:contextcheck // the trace is the message's, not the caller's
 	entry := encode(queue.Message{Group: p.Group, Body: p.Body, Attributes: p.Attributes})
 	entry.MessageDeduplicationId = aws.String(ownDedup + hex.EncodeToString(sum[:16]))
 	if err := s.sender.send(ctx, []types.SendMessageBatchRequestEntry{entry}); err != nil {

@@ -48,7 +48,8 @@ func (d *Driver) Receive(ctx context.Context, limit int, visibility time.Duratio
 func (d *Driver) once(ctx context.Context, limit int, visibility time.Duration) ([]queue.Delivery, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(d.closed, cancel)()
+	stop := context.AfterFunc(d.closed, cancel) //nolint:contextcheck // it is the handle's end
+	defer stop()
 	began := now()
 	messages, err := d.take(ctx, limit, visibility)
 	if len(messages) == 0 {
@@ -112,7 +113,7 @@ func (s *shared) poll(ctx context.Context, limit int, visibility, wait time.Dura
 		return nil, err
 	}
 	in := &sqs.ReceiveMessageInput{
-		QueueUrl: url, MaxNumberOfMessages: int32(limit), VisibilityTimeout: wholeSeconds(max(visibility, time.Second)), //nolint:gosec // at most 10
+		QueueUrl: url, MaxNumberOfMessages: int32(limit), VisibilityTimeout: wholeSeconds(max(visibility, time.Second)),
 		WaitTimeSeconds: wholeSeconds(wait), MessageSystemAttributeNames: systemAttributes, MessageAttributeNames: []string{"All"},
 		ReceiveRequestAttemptId: aws.String(rand.Text()),
 	}
@@ -136,7 +137,7 @@ func (s *shared) poll(ctx context.Context, limit int, visibility, wait time.Dura
 
 // wholeSeconds is a duration for SQS, never shorter.
 func wholeSeconds(d time.Duration) int32 {
-	return int32((d + time.Second - 1) / time.Second) //nolint:gosec // at most 12 h
+	return int32((d + time.Second - 1) / time.Second)
 }
 
 // judge turns messages into deliveries: it looks up what became of earlier ones. A message that is parked or over already goes.
@@ -166,7 +167,7 @@ func (s *shared) judge(ctx context.Context, raws []raw, until time.Time) ([]queu
 			rest = append(rest, r)
 			continue
 		}
-		found = append(found, s.deliver(r, counts[i], st, until))
+		found = append(found, s.deliver(r, counts[i], st, until)) //nolint:contextcheck // the trace is the message's, not the caller's
 	}
 	s.remove(ctx, rest)
 	if err != nil {

@@ -66,7 +66,7 @@ func (d *Driver) Send(ctx context.Context, messages []queue.Message) error {
 	}
 	entries := make([]types.SendMessageBatchRequestEntry, len(messages))
 	for i, m := range messages {
-		entries[i] = encode(m)
+		entries[i] = encode(m) //nolint:contextcheck // the trace is the message's, not the caller's
 	}
 	return d.sender.send(ctx, entries)
 }
@@ -81,7 +81,7 @@ func (s *sender) send(ctx context.Context, entries []types.SendMessageBatchReque
 	// One goroutine sends and takes along what came meanwhile; another joins when a full batch waits for it.
 	for s.running == 0 || s.running < maxSenders && len(s.pending) > maxBatch*s.running {
 		s.running++
-		go s.run()
+		go s.run() //nolint:contextcheck // it sends for many callers
 	}
 	s.mu.Unlock()
 	select {
@@ -164,6 +164,9 @@ func (s *sender) flush(batch []*entry) (pause time.Duration) {
 		}
 	}
 	again = slices.DeleteFunc(again, func(e *entry) bool { return e.call.over }) // another entry of its call failed
+	if len(again) == 0 {
+		return 0
+	}
 	s.pending = append(again, s.pending...)
 	return pause
 }

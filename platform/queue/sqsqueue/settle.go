@@ -189,7 +189,7 @@ func (s *shared) change(ctx context.Context, url *string, answers []*answer) err
 		a.began = began
 		// A delivery lasts twelve hours at most; what is asked for beyond that SQS would refuse.
 		left := queue.MaxVisibility - began.Sub(a.receipt.received)
-		a.seconds = min(wholeSeconds(a.After), int32(max(left, 0)/time.Second)) //nolint:gosec // at most 12 h
+		a.seconds = min(wholeSeconds(a.After), int32(max(left, 0)/time.Second))
 	}
 	refused, err := s.changeOnce(ctx, url, answers)
 	if err != nil {
@@ -213,7 +213,7 @@ func (s *shared) change(ctx context.Context, url *string, answers []*answer) err
 			return err
 		}
 	}
-	s.wakeAll(answers)
+	s.wakeAll(answers) //nolint:contextcheck // the delays end after this call
 	return s.judgeRefused(rest, answers)
 }
 

@@ -90,6 +90,37 @@ func TestCountsThroughFaults(t *testing.T) {
 	}
 }
 
+// TestTransfersThroughFaults: a transaction whose answer was lost is sent again and happens once, so that every outcome is certain.
+func TestTransfersThroughFaults(t *testing.T) {
+	l := awstest.Location(t)
+	cfg := awstest.Config(t, l)
+	if err := dynamotable.Create(t.Context(), dynamotable.Open(cfg, l).Client(), l.Name("things"), nil); err != nil {
+		t.Fatal(err)
+	}
+	faulty := &lossy{next: cfg.HTTPClient.(*http.Client).Transport, throttle: 0.1, lose: 0.3}
+	cfg.HTTPClient = &http.Client{Transport: faulty}
+	tab := table.New(dynamotable.Open(cfg, l).Table("things"), table.Options{Name: "things"})
+	const moves = 60
+	var from, to int64
+	for n := range int64(moves) {
+		// From one that counts down by its revision to one that is put without a condition.
+		err := tab.Write(t.Context(),
+			table.Write{If: table.Condition(n), Item: table.Item{Key: table.Key{Partition: "from"}}},
+			table.Write{If: table.Any, Item: table.Item{Key: table.Key{Partition: "to"}}})
+		if err != nil {
+			t.Fatalf("move %d: %v", n, err)
+		}
+	}
+	faulty.lose, faulty.throttle = 0, 0
+	items, err := tab.GetAll(t.Context(), []table.Key{{Partition: "from"}, {Partition: "to"}})
+	if err != nil || len(items) != 2 {
+		t.Fatal(items, err)
+	}
+	if from, to = items[0].Revision, items[1].Revision; from != moves || to != moves || faulty.losses.Load() == 0 {
+		t.Errorf("%d answers lost: written %d and %d times, want %d", faulty.losses.Load(), from, to, moves)
+	}
+}
+
 func countUp(ctx context.Context, tab *table.Table) error {
 	item, err := tab.Get(ctx, things)
 	if err != nil && !errors.Is(err, fault.NotFound) {

@@ -47,8 +47,11 @@ var _ workflow.Engine = (*Engine)(nil)
 func New(config aws.Config, l awsclient.Location) *Engine {
 	return &Engine{
 		location: l, account: l.Account,
-		states: sfn.NewFromConfig(config, func(o *sfn.Options) { o.BaseEndpoint = l.EndpointOf("states") }),
-		sts:    sts.NewFromConfig(config, func(o *sts.Options) { o.BaseEndpoint = l.EndpointOf("sts") }),
+		states: sfn.NewFromConfig(config, func(o *sfn.Options) {
+			// To repeat any of the calls is harmless: Start finds the first, a token that was answered is closed.
+			o.BaseEndpoint, o.Retryer = l.EndpointOf("states"), awsclient.NewRetryer()
+		}),
+		sts: sts.NewFromConfig(config, func(o *sts.Options) { o.BaseEndpoint = l.EndpointOf("sts") }),
 	}
 }
 

@@ -34,6 +34,7 @@ type Lambda struct {
 	functions map[string]*pool
 	closed    bool
 	running   sync.WaitGroup
+	reaping   sync.WaitGroup
 }
 
 // pool is a function with its processes.
@@ -43,6 +44,8 @@ type pool struct {
 	idle []*instance // the last one was used last and is used first
 	busy int
 	cold []time.Duration
+	// used is the processor time of processes that ended.
+	used time.Duration
 }
 
 // New makes a Lambda without functions.
@@ -198,6 +201,12 @@ func (l *Lambda) boot(p *pool, id string) (*instance, error) {
 	l.mu.Lock()
 	p.all[i] = true
 	l.mu.Unlock()
+	l.reaping.Go(func() {
+		<-i.exited
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		p.used += i.cmd.ProcessState.UserTime() + i.cmd.ProcessState.SystemTime()
+	})
 	if err := i.awaitReady(); err != nil {
 		alive := i.alive()
 		i.kill()
@@ -241,6 +250,17 @@ func (l *Lambda) ColdStarts(function string) []time.Duration {
 	return slices.Clone(p.cold)
 }
 
+// ProcessorTime is what the processes of a function used that have ended, in user and kernel mode. On a busy machine it says
+// more than the clock.
+func (l *Lambda) ProcessorTime(function string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.functions[function]; p != nil {
+		return p.used
+	}
+	return 0
+}
+
 // Recycle ends the idle processes of a function, so that the next invocation is a cold start. It returns how many there
 // were.
 func (l *Lambda) Recycle(function string) int {
@@ -267,8 +287,13 @@ func (l *Lambda) Close() error {
 	l.closed = true
 	l.mu.Unlock()
 	l.running.Wait()
+	err := l.endAll()
+	l.reaping.Wait()
+	return err
+}
+
+func (l *Lambda) endAll() error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	var mu sync.Mutex
 	var errs []error
 	var ending sync.WaitGroup
@@ -287,6 +312,7 @@ func (l *Lambda) Close() error {
 		}
 		p.all, p.idle = map[*instance]bool{}, nil
 	}
+	l.mu.Unlock()
 	ending.Wait()
 	return errors.Join(errs...)
 }

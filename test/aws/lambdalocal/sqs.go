@@ -76,7 +76,7 @@ type source struct {
 // NewSource is a queue behind the SDK's client.
 func NewSource(client *sqs.Client, url string) Source { return source{client, url} }
 
-// Receive implements [Source].
+// Receive implements [Source]. SQS waits for whole seconds: a shorter wait is a look and a pause.
 func (s source) Receive(ctx context.Context, limit int, wait time.Duration) ([]types.Message, error) {
 	out, err := s.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl: &s.url, MaxNumberOfMessages: int32(min(limit, maxBatch)), WaitTimeSeconds: int32(wait / time.Second),
@@ -85,6 +85,9 @@ func (s source) Receive(ctx context.Context, limit int, wait time.Duration) ([]t
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(out.Messages) == 0 && wait < time.Second {
+		sleep(ctx, wait)
 	}
 	return out.Messages, nil
 }

@@ -67,8 +67,14 @@ func New(o Options) (*Server, error) {
 	return s, err
 }
 
-// Run executes until ctx ends.
-func (s *Server) Run(ctx context.Context) error { return s.runner.Run(ctx) }
+// Run executes until ctx ends, which is no error.
+func (s *Server) Run(ctx context.Context) error {
+	err := s.runner.Run(ctx)
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, fault.Cancelled)) {
+		return nil
+	}
+	return err
+}
 
 // request has the fields of all requests that are answered.
 type request struct {

@@ -43,7 +43,10 @@ func main() {
 		defer span.End()
 		for _, call := range []func() error{
 			func() error { _, err := tables.Query(ctx, &dynamodb.QueryInput{}); return err },
-			func() error { _, err := tables.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{}); return err },
+			func() error {
+				_, err := tables.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{})
+				return err
+			},
 			func() error { _, err := queues.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{}); return err },
 			func() error { _, err := buckets.PutObject(ctx, &s3.PutObjectInput{Body: os.Stdin}); return err },
 			func() error { _, err := peers.Invoke(ctx, &functions.InvokeInput{}); return err },
