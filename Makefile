@@ -88,7 +88,7 @@ SCANNERS := $(notdir $(wildcard services/scanner/cmd/scanner-*))
 .PHONY: container-binaries
 container-binaries:
 	@rm -rf bin/container && mkdir -p bin/container
-	@$(IMAGE_BUILD) -tags aws,lambda.norpc,timetzdata -o bin/container/ $(foreach s,$(SERVICES),./services/$(s)/cmd/$(s)) $(foreach s,$(SCANNERS),./services/scanner/cmd/$(s)) ./cmd/standins
+	@$(IMAGE_BUILD) -tags aws,lambda.norpc,grpcnotrace,timetzdata -o bin/container/ $(foreach s,$(SERVICES),./services/$(s)/cmd/$(s)) $(foreach s,$(SCANNERS),./services/scanner/cmd/$(s)) ./cmd/standins
 	@$(IMAGE_BUILD) -tags timetzdata -o bin/container/riskprofiler ./cmd/riskprofiler
 
 .PHONY: images
@@ -105,7 +105,7 @@ certs: command ## Make certificates for services on this machine (compose) in de
 
 # What functions are deployed from: every binary for both architectures, each in an archive with equal bytes for equal content.
 LAMBDA := bin/lambda
-LAMBDA_BUILD = CGO_ENABLED=0 GOOS=linux go build -trimpath -buildvcs=false -tags aws,lambda.norpc -ldflags '-s -w'
+LAMBDA_BUILD = CGO_ENABLED=0 GOOS=linux go build -trimpath -buildvcs=false -tags aws,lambda.norpc,grpcnotrace -ldflags '-s -w'
 
 .PHONY: lambda
 lambda: ## Build the functions' binaries and archives for arm64 and amd64 into bin/lambda

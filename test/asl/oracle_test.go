@@ -132,8 +132,9 @@ func (o *oracle) run(t testing.TB, definition []byte, input json.RawMessage, s *
 func (s *script) reply(t testing.TB, m message) map[string]any {
 	t.Helper()
 	var in struct {
-		FunctionName, QueueUrl string //nolint:revive // as AWS spells it
-		Payload, MessageBody   json.RawMessage
+		FunctionName         string
+		Queue                string `json:"QueueUrl"`
+		Payload, MessageBody json.RawMessage
 	}
 	if err := json.Unmarshal(m.Input, &in); err != nil {
 		t.Fatal(err)
@@ -141,7 +142,7 @@ func (s *script) reply(t testing.TB, m message) map[string]any {
 	reply := map[string]any{"call": m.Call}
 	name, request := in.FunctionName, in.Payload
 	if m.Resource != invoke {
-		name, request = in.QueueUrl, in.MessageBody
+		name, request = in.Queue, in.MessageBody
 		var text string
 		if json.Unmarshal(request, &text) == nil {
 			request = json.RawMessage(text)
@@ -151,11 +152,11 @@ func (s *script) reply(t testing.TB, m message) map[string]any {
 		request = json.RawMessage("{}")
 	}
 	a := s.answer(t, name, request)
-	switch {
-	case m.Resource == send:
+	switch m.Resource {
+	case send:
 		reply["result"] = map[string]any{}
 		return reply
-	case m.Resource == sendAndWait:
+	case sendAndWait:
 		reply["after"] = 1
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -59,6 +60,13 @@ func (s *script) answer(t testing.TB, name string, raw json.RawMessage) outcome 
 	return s.decide(name, request)
 }
 
+// made are the calls so far.
+func (s *script) made() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
+}
+
 // result is how a run ended.
 type result struct {
 	Status, Output, Error, Cause string
@@ -107,11 +115,9 @@ func inBubble(t *testing.T, definition []byte, input json.RawMessage, s *script)
 			t.Fatal(err)
 		}
 		if x.Status != workflow.Running {
-			s.mu.Lock()
-			defer s.mu.Unlock()
 			return result{
 				Status: string(x.Status), Output: canonical(t, x.Output), Error: x.Error, Cause: x.Cause,
-				Seconds: x.StoppedAt.Sub(x.StartedAt).Seconds(), Calls: s.calls,
+				Seconds: x.StoppedAt.Sub(x.StartedAt).Seconds(), Calls: s.made(),
 			}
 		}
 		time.Sleep(time.Second)

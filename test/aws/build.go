@@ -15,7 +15,7 @@ import (
 
 // buildArgs are how binaries for Lambda are built.
 func buildArgs(packages ...string) []string {
-	return append([]string{"build", "-trimpath", "-buildvcs=false", "-tags", "aws,lambda.norpc", "-ldflags", "-s -w"}, packages...)
+	return append([]string{"build", "-trimpath", "-buildvcs=false", "-tags", "aws,lambda.norpc,grpcnotrace", "-ldflags", "-s -w"}, packages...)
 }
 
 // top is the top of the repository.

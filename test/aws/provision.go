@@ -30,12 +30,12 @@ func Provision(ctx context.Context, cfg aws.Config, l awsclient.Location, specs 
 	buckets := s3.NewFromConfig(cfg, func(o *s3.Options) { o.BaseEndpoint, o.UsePathStyle = l.EndpointOf("s3"), true })
 	queues := sqsqueue.NewClient(cfg, l)
 	made := map[string]bool{}
-	once := func(kind, name string, make func() error) error {
+	once := func(kind, name string, create func() error) error {
 		if made[kind+name] {
 			return nil
 		}
 		made[kind+name] = true
-		return make()
+		return create()
 	}
 	specs = append(slices.Clone(specs), app.Spec{Tables: []string{queuesTable}, Buckets: []string{keysBucket, messagesBucket}})
 	for _, s := range specs {

@@ -160,8 +160,8 @@ func (w *World) substitute(ctx context.Context, s app.Spec, definition []byte) (
 }
 
 // runMachines starts the interpreter and the schedules.
-func (w *World) runMachines(context.Context) error {
-	ctx, stop := context.WithCancel(context.Background())
+func (w *World) runMachines(ctx context.Context) error {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w.stop = stop
 	w.triggers.Go(func() { w.failed(w.states.Run(ctx)) })
 	for _, f := range Functions() {
@@ -176,7 +176,7 @@ func (w *World) runMachines(context.Context) error {
 
 func (w *World) addMappings(ctx context.Context) error {
 	l := w.options.Location
-	polling, stop := context.WithCancel(context.Background())
+	polling, stop := context.WithCancel(context.WithoutCancel(ctx))
 	before := w.stop
 	w.stop = func() { stop(); before() }
 	for _, f := range Functions() {

@@ -55,7 +55,10 @@ func newClient(b *bill, f *faults) client { return client{f, b, awsclient.NewRet
 
 // call makes the attempts of one call until one is not refused.
 func (c client) call(ctx context.Context) error {
-	release := c.retryer.GetInitialToken()
+	release, err := c.retryer.GetAttemptToken(ctx)
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, err, "use the service")
+	}
 	for attempt := 1; c.faults.refuses(); attempt++ {
 		c.bill.refused.Add(1)
 		_ = release(errThrottled)

@@ -266,4 +266,4 @@ func tenantOf(group string) string {
 
 func tenantName(n int) string { return fmt.Sprintf("tenant-%04d", n) }
 
-func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, seed)) } //nolint:gosec // repeatable, no secret
+func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, seed)) }

@@ -46,45 +46,47 @@ func installed(t testing.TB, path ...string) string {
 	return p
 }
 
-var (
-	moto = sync.OnceValues(startMoto)
-	// lifeline is moto's standard input: kept, since a pipe that nobody refers to is closed.
-	lifeline io.WriteCloser
-)
+var moto = sync.OnceValues(startMoto)
+
+// server is a running moto.
+type server struct {
+	endpoint string
+	// lifeline is its standard input: kept, since a pipe that nobody refers to is closed.
+	lifeline io.Closer
+}
 
 // startMoto starts one moto for the whole process. It ends when its standard input does, which is when this process ends.
-func startMoto() (string, error) {
+func startMoto() (server, error) {
 	python := filepath.Join(root(), ".tools", "standins", "venv", "bin", "python")
-	cmd := exec.Command(python, filepath.Join(root(), "tools", "standins", "moto_server.py")) //nolint:gosec // our own script
+	cmd := exec.Command(python, filepath.Join(root(), "tools", "standins", "moto_server.py"))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
-	lifeline = in
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return server{}, err
 	}
 	port, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return "", fmt.Errorf("moto did not start: %w", err)
+		return server{}, fmt.Errorf("moto did not start: %w", err)
 	}
-	return "http://127.0.0.1:" + strings.TrimSpace(port), nil
+	return server{"http://127.0.0.1:" + strings.TrimSpace(port), in}, nil
 }
 
 // Moto is the endpoint of the moto server of this process.
 func Moto(t testing.TB) string {
 	t.Helper()
 	installed(t, "venv", "bin", "python")
-	endpoint, err := moto()
+	s, err := moto()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return endpoint
+	return s.endpoint
 }
 
 var prefixes atomic.Int64
@@ -133,7 +135,6 @@ func ElasticMQ(t testing.TB) string {
 	address := l.Addr().String()
 	_, port, _ := net.SplitHostPort(address)
 	_ = l.Close()
-	//nolint:gosec // our own files
 	cmd := exec.Command("java", "-Xmx256m", "-Dport="+port, "-Dconfig.file="+filepath.Join(root(), "tools", "standins", "elasticmq.conf"),
 		"-cp", filepath.Join(jars, "*"), "org.elasticmq.server.Main")
 	if err := cmd.Start(); err != nil {

@@ -18,8 +18,10 @@ const (
 	MaxPayloadBytes = 6 << 20
 	// MaxTimeout is the longest timeout of a function.
 	MaxTimeout = 15 * time.Minute
-	// MaxMemoryMiB and MinMemoryMiB bound a function's memory.
-	MaxMemoryMiB, MinMemoryMiB = 10240, 128
+	// MaxMemoryMiB is the most memory of a function.
+	MaxMemoryMiB = 10240
+	// MinMemoryMiB is the least.
+	MinMemoryMiB = 128
 )
 
 const (

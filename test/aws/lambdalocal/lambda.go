@@ -113,7 +113,7 @@ func (l *Lambda) Invoke(ctx context.Context, in Invocation) (Result, error) {
 		return Result{}, err
 	}
 	answer := make(chan Result, 1)
-	l.running.Go(func() {
+	l.running.Go(func() { //nolint:contextcheck // it goes on when the caller has gone
 		answer <- l.serve(p, i, call)
 	})
 	select {
@@ -331,7 +331,7 @@ func newRequestID() string {
 func newTrace(at time.Time) string {
 	b := make([]byte, 20)
 	_, _ = rand.Read(b)                                                                         // never fails, as above
-	return fmt.Sprintf("Root=1-%08x-%x;Parent=%x;Sampled=0", uint32(at.Unix()), b[:12], b[12:]) //nolint:gosec // the format has 32 bits
+	return fmt.Sprintf("Root=1-%08x-%x;Parent=%x;Sampled=0", uint32(at.Unix()), b[:12], b[12:])
 }
 
 // Start starts a process of a function, waits for its first poll and keeps it for an invocation: a cold start and nothing
