@@ -171,7 +171,7 @@ var traceContext = propagation.TraceContext{}
 // the input, and the sender writes it.
 func sameTrace(ctx context.Context, attributes map[string]string) bool {
 	own := trace.SpanContextFromContext(ctx)
-	given := trace.SpanContextFromContext(traceContext.Extract(context.Background(), propagation.MapCarrier(attributes)))
+	given := trace.SpanContextFromContext(traceContext.Extract(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), propagation.MapCarrier(attributes)))
 	return own.IsValid() && !own.IsRemote() && given.TraceID() == own.TraceID()
 }
 

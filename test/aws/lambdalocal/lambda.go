@@ -330,7 +330,7 @@ func newRequestID() string {
 // https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
 func newTrace(at time.Time) string {
 	b := make([]byte, 20)
-	_, _ = rand.Read(b)                                                                         // never fails, as above
+	_, _ = rand.Read(b) // never fails, as above
 	return fmt.Sprintf("Root=1-%08x-%x;Parent=%x;Sampled=0", uint32(at.Unix()), b[:12], b[12:])
 }
 
