@@ -95,18 +95,3 @@ func coldStart(tb testing.TB, binary string) (cold, processor time.Duration) {
 	}
 	return cold, l.ProcessorTime(f.Name)
 }
-
-// TestEveryFunctionStartsWithoutTheNetwork: an environment starts although nothing answers.
-func TestEveryFunctionStartsWithoutTheNetwork(t *testing.T) {
-	dir, err := Binaries(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range Functions() {
-		t.Run(f.Name, func(t *testing.T) {
-			if took, used := coldStart(t, f.binary(dir)); took <= 0 || used <= 0 {
-				t.Errorf("started in %s with %s of the processor", took, used)
-			}
-		})
-	}
-}

@@ -111,3 +111,18 @@ func TestLambdaLeg(t *testing.T) {
 		t.Errorf("the reports differ (- only in process, + only by functions):\n%s", d)
 	}
 }
+
+// TestEveryFunctionStartsWithoutTheNetwork: an environment starts although nothing answers.
+func TestEveryFunctionStartsWithoutTheNetwork(t *testing.T) {
+	dir, err := Binaries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range Functions() {
+		t.Run(f.Name, func(t *testing.T) {
+			if took, used := coldStart(t, f.binary(dir)); took <= 0 || used <= 0 {
+				t.Errorf("started in %s with %s of the processor", took, used)
+			}
+		})
+	}
+}

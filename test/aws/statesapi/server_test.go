@@ -209,18 +209,23 @@ func TestNamesAreTakenOnce(t *testing.T) {
 }
 
 func TestStopAndTokens(t *testing.T) {
+	release := make(chan struct{})
 	w := newWorld(t, func(context.Context, lambdalocal.Invocation) (lambdalocal.Result, error) {
+		<-release
 		return lambdalocal.Result{Payload: []byte("1")}, nil
 	})
 	var closed *types.TaskTimedOut
 	token := w.start(t, "one")
 	succeed(t, w, token)
-	w.await(t, "one")
-	for range 2 {
+	again := func(when string) {
 		if _, err := w.sfn.SendTaskSuccess(t.Context(), &sfn.SendTaskSuccessInput{TaskToken: &token, Output: aws.String(`{"n":1}`)}); !errors.As(err, &closed) {
-			t.Errorf("a token that was answered: %v", err)
+			t.Errorf("a token that was answered, %s: %v", when, err)
 		}
 	}
+	again("while the execution runs")
+	close(release)
+	w.await(t, "one")
+	again("when it has ended")
 	token = w.start(t, "two")
 	if _, err := w.sfn.SendTaskFailure(t.Context(), &sfn.SendTaskFailureInput{TaskToken: &token, Error: aws.String("Bad"), Cause: aws.String("why")}); err != nil {
 		t.Error(err)
