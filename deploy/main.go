@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
-	"github.com/aws/aws-cdk-go/awscdk/v2/assertions"
 	"github.com/aws/jsii-runtime-go"
 
 	"github.com/riskprofiler/riskprofiler/deploy/archive"
@@ -63,7 +62,7 @@ func run(args []string, out io.Writer) error {
 		if config.Assets, err = archive.Placeholders(services); err != nil {
 			return err
 		}
-		defer os.RemoveAll(config.Assets) //nolint:errcheck // a folder of the system's temporary ones
+		defer os.RemoveAll(config.Assets)
 	} else if err := archive.Complete(config.Assets, config.Arch, services); err != nil {
 		return err
 	}
@@ -88,8 +87,8 @@ func report(list []awscdk.Stack, out io.Writer) error {
 	faults := 0
 	for _, s := range list {
 		fmt.Fprintln(out, *s.StackName())
-		for _, e := range *assertions.Annotations_FromStack(s).FindError(jsii.String("*"), assertions.Match_AnyValue()) {
-			fmt.Fprintf(out, "  %s: %v\n", *e.Id, e.Entry.Data)
+		for _, fault := range stacks.Faults(s) {
+			fmt.Fprintln(out, "  "+fault)
 			faults++
 		}
 	}

@@ -162,13 +162,28 @@ type Outcome struct {
 // Assess is the scenario: own the targets, start an assessment, follow it to its end, download its report.
 func (p *Platform) Assess(t testing.TB, targets []string, ports string) Outcome {
 	t.Helper()
+	return p.Finish(t, p.Begin(t, targets, ports))
+}
+
+// Begin is the first half of the scenario: own the targets and start an assessment, whose name it returns.
+func (p *Platform) Begin(t testing.TB, targets []string, ports string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), scenarioLimit)
 	defer cancel()
 	p.Own(t, ctx, targets)
 	a := &schedulerv1.Assessment{}
 	p.must(t, ctx, http.MethodPost, "/v1/assessments", map[string]any{"targets": targets, "ports": ports, "profile": "PROFILE_STANDARD"}, a)
-	out := Outcome{Events: p.follow(t, ctx, a.GetName()), Report: &reporterv1.ReportDocument{}}
-	p.must(t, ctx, http.MethodGet, "/v1/"+a.GetName(), nil, a)
+	return a.GetName()
+}
+
+// Finish is the second half: follow the assessment to its end and download its report.
+func (p *Platform) Finish(t testing.TB, name string) Outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), scenarioLimit)
+	defer cancel()
+	out := Outcome{Events: p.follow(t, ctx, name), Report: &reporterv1.ReportDocument{}}
+	a := &schedulerv1.Assessment{}
+	p.must(t, ctx, http.MethodGet, "/v1/"+name, nil, a)
 	if a.GetReport() == "" {
 		t.Fatalf("%s ended without a report: %s %s", a.GetName(), a.GetState(), a.GetReason())
 	}

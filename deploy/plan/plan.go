@@ -127,16 +127,12 @@ const callTimeout = 30 * time.Second
 func derive(all map[string][]Function) ([]Service, error) {
 	var out []Service
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		s, err := service(name, all[name])
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s)
+		out = append(out, service(name, all[name]))
 	}
 	return out, check(out)
 }
 
-func service(name string, functions []Function) (Service, error) {
+func service(name string, functions []Function) Service {
 	s := Service{Name: name, Functions: functions}
 	for _, f := range functions {
 		for _, c := range f.Spec.Consumes {
@@ -156,7 +152,7 @@ func service(name string, functions []Function) (Service, error) {
 			s.Machines = append(s.Machines, machineOf(m, f.Spec))
 		}
 	}
-	return s, nil
+	return s
 }
 
 func queueOf(f Function, c app.Consumer) Queue {

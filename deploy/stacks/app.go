@@ -7,24 +7,9 @@ package stacks
 
 import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
-	"github.com/aws/jsii-runtime-go"
 
 	"github.com/riskprofiler/riskprofiler/deploy/plan"
 )
-
-// New makes the app with all its stacks, judged by cdk-nag. outdir is where the templates go; empty: where the CDK says.
-func New(c Config, outdir string) (awscdk.App, []awscdk.Stack, error) {
-	services, err := plan.Services()
-	if err != nil {
-		return nil, nil, err
-	}
-	props := &awscdk.AppProps{AnalyticsReporting: jsii.Bool(false)}
-	if outdir != "" {
-		props.Outdir = jsii.String(outdir)
-	}
-	app := awscdk.NewApp(props)
-	return app, Add(app, c, services), nil
-}
 
 // Add makes the stacks of services in an app.
 func Add(app awscdk.App, c Config, services []plan.Service) []awscdk.Stack {

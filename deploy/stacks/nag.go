@@ -1,7 +1,10 @@
 package stacks
 
 import (
+	"fmt"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/assertions"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdklabs/cdk-nag-go/cdknag/v2"
@@ -33,6 +36,15 @@ func suppress(c constructs.IConstruct, reasons ...reason) {
 		list = append(list, s)
 	}
 	cdknag.NagSuppressions_AddResourceSuppressions(c, &list, jsii.Bool(true))
+}
+
+// Faults are what the rules found in a synthesised stack, each with where and why.
+func Faults(s awscdk.Stack) []string {
+	var out []string
+	for _, e := range *assertions.Annotations_FromStack(s).FindError(jsii.String("*"), assertions.Match_AnyValue()) {
+		out = append(out, fmt.Sprint(*e.Id, ": ", e.Entry.Data)) //nolint:staticcheck // SA1019: its new home has no Go module
+	}
+	return out
 }
 
 // judge lets cdk-nag's AWS Solutions rules look at every stack. What they find are errors of the synthesis.

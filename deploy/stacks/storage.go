@@ -20,7 +20,7 @@ import (
 const retentionDays = int(sqsqueue.Retention / (24 * time.Hour))
 
 // newTable makes a table as platform/table/dynamotable reads it. It outlives its stack and cannot be deleted by mistake.
-func newTable(scope constructs.Construct, n names, key awskms.IKey, t plan.Table) awsdynamodb.Table {
+func newTable(scope constructs.Construct, n names, key awskms.IKey, t plan.Table) {
 	text := func(name string) *awsdynamodb.Attribute {
 		return &awsdynamodb.Attribute{Name: jsii.String(name), Type: awsdynamodb.AttributeType_STRING}
 	}
@@ -37,7 +37,6 @@ func newTable(scope constructs.Construct, n names, key awskms.IKey, t plan.Table
 			IndexName: jsii.String(dynamotable.IndexName(index)), PartitionKey: text(partition), SortKey: text(sort), ProjectionType: awsdynamodb.ProjectionType_ALL,
 		})
 	}
-	return table
 }
 
 // newQueue makes a queue and the dead-letter queue below it. Our own count parks a message after five failed attempts or ten lost

@@ -89,7 +89,7 @@ type Host struct {
 	buckets   map[string]blob.Bucket
 	sources   map[string]eventSource // the consumed queues whose driver takes events
 	// stateMachine signs for calls of a state machine, in a function.
-	stateMachine *authn.Signer
+	stateMachine ownWorkflow
 	engine       workflow.Engine
 	runner       func(context.Context) error
 	closers      []func() error
@@ -140,11 +140,8 @@ func (h *Host) openKeys(ctx context.Context) error {
 	}
 	keys := store.Keys()
 	if h.config.RuntimeAPI != "" {
-		own, err := h.openOwnWorkflowKey()
-		if err != nil {
-			return err
-		}
-		keys = authn.JoinKeys(own, keys)
+		h.stateMachine = newOwnWorkflow()
+		keys = authn.JoinKeys(h.stateMachine, keys)
 	}
 	verifier := authn.NewVerifier(authn.VerifierOptions{Keys: keys})
 	policies := authn.NewPolicySource(authn.PolicyOptions{})

@@ -12,6 +12,8 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -79,17 +81,36 @@ func reportStart(ctx context.Context, api string, err error) {
 	}
 }
 
-// openOwnWorkflowKey makes the key with which this process vouches for calls of a state machine. Nobody else knows it, and no
-// other process accepts it.
-func (h *Host) openOwnWorkflowKey() (authn.Keys, error) {
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+// ownWorkflow is the key with which this process vouches for calls of a state machine. Nobody else knows it, and no other process
+// accepts it. It is made at the first such call: the first key of a process costs a millisecond, which a cold start need not pay.
+type ownWorkflow func() (*ownKey, error)
+
+type ownKey struct {
+	public ed25519.PublicKey
+	signer *authn.Signer
+}
+
+func newOwnWorkflow() ownWorkflow {
+	return sync.OnceValues(func() (*ownKey, error) {
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, fault.Wrap(fault.Internal, err, "make key of the workflow")
+		}
+		signer, err := authn.NewSigner(authn.SignerOptions{Service: workflowService, Key: private})
+		return &ownKey{public, signer}, err
+	})
+}
+
+// Find knows the key by its id, and no other.
+func (o ownWorkflow) Find(kid string) (ed25519.PublicKey, string, bool) {
+	if !strings.HasPrefix(kid, workflowService+".") {
+		return nil, "", false
+	}
+	own, err := o()
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, err, "make key of the workflow")
+		return nil, "", false
 	}
-	if h.stateMachine, err = authn.NewSigner(authn.SignerOptions{Service: workflowService, Key: private}); err != nil {
-		return nil, err
-	}
-	return authn.StaticKeys{workflowService: {public}}, nil
+	return authn.StaticKeys{workflowService: {own.public}}.Find(kid)
 }
 
 // serveFunction serves invocations until ctx ends (SIGTERM), which is between two invocations or never.

@@ -82,7 +82,11 @@ func (f *function) identify(ctx context.Context, c *wire.Call, byStateMachine bo
 	default:
 		return fault.New(fault.Invalid, "the call names %d tenants", len(tenants))
 	}
-	token, err := f.host.stateMachine.Mint(ctx, authn.ForService(workflowService, tenant))
+	own, err := f.host.stateMachine()
+	if err != nil {
+		return err
+	}
+	token, err := own.signer.Mint(ctx, authn.ForService(workflowService, tenant))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,8 +33,7 @@ type edge struct {
 	settings settings
 	limits   *limits
 	options  wire.MuxOptions
-	descs    []*grpc.ServiceDesc
-	rest     http.Handler
+	rest     func() (http.Handler, error)
 	conns    map[string]grpc.ClientConnInterface
 	// signOn verifies tokens of people; nil: there is no issuer.
 	signOn *signOn
@@ -50,24 +50,20 @@ func newEdge(s *Service, conns map[string]grpc.ClientConnInterface, t *telemetry
 	e.options = wire.MuxOptions{Logger: t.Logger, Interceptors: []grpc.UnaryServerInterceptor{
 		t.UnaryServerInterceptor(telemetry.ServerOptions{Untrusted: true, Level: slog.LevelInfo}), e.authenticate,
 	}}
-	for _, r := range routes {
-		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(r.contract))
-		sd, ok := found.(protoreflect.ServiceDescriptor)
-		if err != nil || !ok {
-			return nil, fault.New(fault.Internal, "expose %s: the contract is not linked in", r.contract)
-		}
-		desc, err := wire.ProxyDesc(sd, conns[r.service])
-		if err != nil {
-			return nil, fault.Wrap(fault.Internal, err, "expose %s", r.contract)
-		}
-		e.descs = append(e.descs, desc)
-	}
-	rest, err := newREST(wire.NewFront(e.options, e.route), e)
-	if err != nil {
-		return nil, err
-	}
-	e.rest = rest
+	e.rest = sync.OnceValues(func() (http.Handler, error) { return newREST(wire.NewFront(e.options, e.route), e) })
 	return e, nil
+}
+
+// ServeHTTP serves REST. The handler is made at the first request: it takes milliseconds, and a function that answers calls of
+// peers never needs it.
+func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rest, err := e.rest()
+	if err != nil {
+		e.service.log.ErrorContext(r.Context(), "REST is not served", slog.Any("error", err))
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	rest.ServeHTTP(w, r)
 }
 
 // route is the connection to the service that answers a contract, nil if the edge does not show it.
@@ -127,9 +123,15 @@ func credentialOf(ctx context.Context) (string, error) {
 
 // serve serves gRPC and REST on one listener: a connection that begins as HTTP/2 without TLS is gRPC, any other is REST.
 func (e *edge) serve(ctx context.Context, l net.Listener) error {
-	grpcServer := e.grpcServer() //nolint:contextcheck // a stream's context is its caller's, not the server's
+	grpcServer, err := e.grpcServer() //nolint:contextcheck // a stream's context is its caller's, not the server's
+	if err != nil {
+		return err
+	}
+	if _, err := e.rest(); err != nil {
+		return err
+	}
 	httpServer := &http.Server{
-		Handler: e.rest, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: e, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(e.service.log.Handler(), slog.LevelDebug),
 	}
 	split := newSplitter(l)
@@ -158,17 +160,26 @@ func serveHTTP(ctx context.Context, s *http.Server, l net.Listener, drain time.D
 	return nil
 }
 
-func (e *edge) grpcServer() *grpc.Server {
+func (e *edge) grpcServer() (*grpc.Server, error) {
 	server := grpc.NewServer(wire.GRPCServerOptions(e.options, e.authenticateStream)...)
-	for _, desc := range e.descs {
-		if desc.ServiceName == schedulerv1.SchedulerService_ServiceDesc.ServiceName {
+	for _, r := range routes {
+		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(r.contract))
+		sd, ok := found.(protoreflect.ServiceDescriptor)
+		if err != nil || !ok {
+			return nil, fault.New(fault.Internal, "expose %s: the contract is not linked in", r.contract)
+		}
+		desc, err := wire.ProxyDesc(sd, e.conns[r.service])
+		if err != nil {
+			return nil, fault.Wrap(fault.Internal, err, "expose %s", r.contract)
+		}
+		if r.contract == schedulerv1.SchedulerService_ServiceDesc.ServiceName {
 			desc = e.withWatch(desc)
 		}
 		server.RegisterService(desc, nil)
 	}
 	healthv1.RegisterHealthServer(server, health.NewServer())
 	reflection.Register(server)
-	return server
+	return server, nil
 }
 
 // authenticateStream admits callers of streams. Health and reflection say nothing about tenants and need no key.

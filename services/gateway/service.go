@@ -120,7 +120,7 @@ func build(d app.Deps) (app.Service, error) {
 			accessv1.RegisterAccessServiceServer(r, s)
 			operationsv1.RegisterOperationsServiceServer(r, s)
 		},
-		HTTP:  e.rest,
+		HTTP:  e,
 		Serve: e.serve,
 	}, nil
 }

@@ -3,6 +3,7 @@ package cloud
 import (
 	"archive/zip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,10 +14,11 @@ import (
 	"sync"
 )
 
-// buildArgs are how binaries for Lambda are built.
-func buildArgs(packages ...string) []string {
-	return append([]string{"build", "-trimpath", "-buildvcs=false", "-tags", "aws,lambda.norpc,grpcnotrace", "-ldflags", "-s -w"}, packages...)
-}
+// Tags that binaries are built with: as `make lambda` and `make container-binaries` do.
+const (
+	functionTags  = "aws,lambda.norpc,grpcnotrace"
+	containerTags = functionTags + ",timetzdata"
+)
 
 // top is the top of the repository.
 func top() string {
@@ -25,53 +27,71 @@ func top() string {
 }
 
 // build builds commands for this machine into a directory, each under the last part of its path.
-func build(ctx context.Context, dir string, packages ...string) error {
-	args := buildArgs("-o", dir+string(filepath.Separator))
+func build(ctx context.Context, dir, tags string, packages ...string) error {
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", tags, "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
 	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
 	cmd.Dir, cmd.Env = top(), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the functions: %w\n%s", err, out)
+		return fmt.Errorf("build the binaries: %w\n%s", err, out)
 	}
 	return nil
 }
 
-// binariesSetting names a directory with binaries that were built before, for who runs a test again and again.
-const binariesSetting = "RISKPROFILER_TEST_FUNCTIONS"
+// binaries are built once for a process.
+type binaries struct {
+	// setting names a directory with binaries that were built before, for who runs a test again and again.
+	setting  string
+	tags     string
+	packages func() []string
 
-// built is where the binaries of this process lie.
-var built struct {
 	once  sync.Once
 	dir   string
 	given bool
 	err   error
 }
 
-// Binaries builds all functions once for this process and says where they lie: [Function.binary]. Call [RemoveBinaries] at the
-// end.
-func Binaries(ctx context.Context) (string, error) {
-	built.once.Do(func() {
-		if given := os.Getenv(binariesSetting); given != "" {
-			built.dir, built.given = given, true
-			return
-		}
-		if built.dir, built.err = os.MkdirTemp("", "riskprofiler-lambda-"); built.err != nil {
-			return
-		}
+var (
+	functionBinaries = &binaries{setting: "RISKPROFILER_TEST_FUNCTIONS", tags: functionTags, packages: func() []string {
 		var packages []string
 		for _, f := range Functions() {
 			packages = append(packages, f.Package)
 		}
-		built.err = build(ctx, built.dir, packages...)
+		return packages
+	}}
+	containerBinaries = &binaries{setting: "RISKPROFILER_TEST_CONTAINERS", tags: containerTags, packages: containerPackages}
+)
+
+// in builds what is not built yet and says where it lies.
+func (b *binaries) in(ctx context.Context) (string, error) {
+	b.once.Do(func() {
+		if given := os.Getenv(b.setting); given != "" {
+			b.dir, b.given = given, true
+			return
+		}
+		if b.dir, b.err = os.MkdirTemp("", "riskprofiler-aws-"); b.err == nil {
+			b.err = build(ctx, b.dir, b.tags, b.packages()...)
+		}
 	})
-	return built.dir, built.err
+	return b.dir, b.err
 }
 
-// RemoveBinaries removes what [Binaries] built.
-func RemoveBinaries() error {
-	if built.dir == "" || built.given {
+func (b *binaries) remove() error {
+	if b.dir == "" || b.given {
 		return nil
 	}
-	return os.RemoveAll(built.dir)
+	return os.RemoveAll(b.dir)
+}
+
+// Binaries builds all functions once for this process and says where they lie: [Function.binary]. Call [RemoveBinaries] at the
+// end.
+func Binaries(ctx context.Context) (string, error) { return functionBinaries.in(ctx) }
+
+// ContainerBinaries builds what containers run, likewise: a service's binary has its name.
+func ContainerBinaries(ctx context.Context) (string, error) { return containerBinaries.in(ctx) }
+
+// RemoveBinaries removes what [Binaries] and [ContainerBinaries] built.
+func RemoveBinaries() error {
+	return errors.Join(functionBinaries.remove(), containerBinaries.remove())
 }
 
 // binary is the function's file in the directory of [Binaries].

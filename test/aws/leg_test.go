@@ -4,6 +4,7 @@ package cloud
 
 import (
 	"log/slog"
+	"maps"
 	"os"
 	"testing"
 
@@ -16,6 +17,9 @@ import (
 	"github.com/riskprofiler/riskprofiler/test"
 )
 
+// exportSetting says where spans go.
+const exportSetting = "RISKPROFILER_OTLP_ENDPOINT"
+
 // settings of all functions in the scenario.
 func settings(o test.Options) map[string]string {
 	return map[string]string{
@@ -24,13 +28,16 @@ func settings(o test.Options) map[string]string {
 	}
 }
 
-// startFunctions runs every function as a Lambda function, on a stand-in for the rest of AWS.
-func startFunctions(t testing.TB, o test.Options) (*test.Platform, *World) {
+// startFunctions runs every function as a Lambda function, on a stand-in for the rest of AWS, with further settings.
+func startFunctions(t testing.TB, o test.Options, more ...map[string]string) (*test.Platform, *World) {
 	t.Helper()
 	const key, secret = "test", "test"
-	location := awstest.Location(t)
+	location, set := awstest.Location(t), settings(o)
+	for _, m := range more {
+		maps.Copy(set, m)
+	}
 	w, err := Deploy(t.Context(), Options{
-		Config: awstest.Config(t, location), Location: location, Settings: settings(o), AccessKeyID: key, SecretAccessKey: secret, Dir: t.TempDir(),
+		Config: awstest.Config(t, location), Location: location, Settings: set, AccessKeyID: key, SecretAccessKey: secret, Dir: t.TempDir(),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -68,7 +75,9 @@ func bootstrap(t testing.TB, w *World) string {
 			}
 		})
 	}
-	host, err := app.Build(t.Context(), app.Options{Drivers: drivers.AWS, Specs: []app.Spec{gateway.Spec}, Settings: Environment(w.Place)})
+	env := Environment(w.Place)
+	delete(env, exportSetting) // spans of this process are no function's
+	host, err := app.Build(t.Context(), app.Options{Drivers: drivers.AWS, Specs: []app.Spec{gateway.Spec}, Settings: env})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@
 //
 // A span is under its parent; "<-" names the spans that it links to. Names and kinds only: ids and
 // times differ from run to run.
+//
+// Spans of other processes come by OTLP: serve a [Collector] and follow them with [Causes].
 package tracetest
 
 import (
