@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,8 +21,20 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/workflow"
 )
 
-// workflowAlias is the alias through which a state machine, and by IAM nothing else, invokes a function.
-const workflowAlias = "workflow"
+// The aliases of a function. IAM says who may use which, so the alias says who sent an event: peers and the API may use live, the
+// state machine workflow, and event source mappings and schedules events. So a peer that was taken over cannot hand a function
+// messages that were in no queue.
+const (
+	LiveAlias     = "live"
+	WorkflowAlias = "workflow"
+	EventsAlias   = "events"
+)
+
+// kindsThrough are the events that an alias lets through. Through a version, or none of them, everything comes but what only a state
+// machine may send: nobody but an operator may invoke a function so.
+var kindsThrough = map[string][]eventKind{
+	LiveAlias: {callEvent, httpEvent}, WorkflowAlias: {callEvent}, EventsAlias: {batchEvent, scheduleEvent},
+}
 
 // function is a process as Lambda sees it: it answers events.
 type function struct {
@@ -101,13 +114,13 @@ func (f *function) serve(ctx context.Context, payload []byte) (answer []byte, er
 	ctx, cancel := context.WithDeadline(ctx, b.workUntil)
 	defer cancel()
 	kind, fields := kindOf(payload)
-	byStateMachine := qualifier(ctx) == workflowAlias
-	if byStateMachine && kind != callEvent {
+	through := qualifier(ctx)
+	if kinds, ok := kindsThrough[through]; ok && !slices.Contains(kinds, kind) {
 		kind = noEvent
 	}
 	switch kind {
 	case callEvent:
-		return f.call(ctx, payload, byStateMachine)
+		return f.call(ctx, payload, through == WorkflowAlias)
 	case batchEvent:
 		return f.batch(ctx, fields["Records"], b)
 	case scheduleEvent:
@@ -115,7 +128,7 @@ func (f *function) serve(ctx context.Context, payload []byte) (answer []byte, er
 	case httpEvent:
 		return f.serveHTTP(ctx, payload)
 	default:
-		return nil, fault.New(fault.Invalid, "the event is none of: a call, an SQS batch, a schedule, an HTTP API 2.0 request")
+		return nil, fault.New(fault.Invalid, "the event is none of: a call, an SQS batch, a schedule, an HTTP API 2.0 request; or none that may come through the alias %q", through)
 	}
 }
 

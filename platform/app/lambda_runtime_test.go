@@ -135,7 +135,7 @@ func TestFunctionUnderTheRuntime(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	// What runs too long ends before the function does.
-	got = r.invoke(t, invocation{id: "3", arn: "live", payload: `{"schedule":"tick"}`, left: 700 * time.Millisecond})
+	got = r.invoke(t, invocation{id: "3", arn: "events", payload: `{"schedule":"tick"}`, left: 700 * time.Millisecond})
 	if err := json.Unmarshal([]byte(got.body), &failure); err != nil || failure.ErrorType != "RiskProfiler.DeadlineExceeded" {
 		t.Errorf("got %+v, %v", got, err)
 	}

@@ -362,13 +362,21 @@ func TestFunctionRefusesOtherEvents(t *testing.T) {
 		"SNS": `{"version":"1.0","records":[]}`, "REST API": `{"version":"1.0","requestContext":{"http":{}}}`,
 		"authorizer": `{"version":"2.0","type":"REQUEST","requestContext":{"http":{"method":"GET"}}}`,
 	} {
-		if got, _ := nameOf(second(invoke(through(t.Context(), "live"), []byte(event)))); got != "RiskProfiler.Invalid" {
-			t.Errorf("%s: got %s, want RiskProfiler.Invalid", name, got)
+		for _, alias := range []string{"", "live", "events", "workflow"} {
+			if got, _ := nameOf(second(invoke(through(t.Context(), alias), []byte(event)))); got != "RiskProfiler.Invalid" {
+				t.Errorf("%s through %q: got %s, want RiskProfiler.Invalid", name, alias, got)
+			}
 		}
 	}
-	for _, event := range []string{`{"schedule":"tick"}`, `{"Records":[]}`} {
-		if got, _ := nameOf(second(invoke(through(t.Context(), "workflow"), []byte(event)))); got != "RiskProfiler.Invalid" {
-			t.Errorf("%s through the workflow's alias: got %s, want RiskProfiler.Invalid", event, got)
+	request := `{"version":"2.0","requestContext":{"http":{"method":"GET"}}}`
+	for alias, events := range map[string][]string{
+		"live": {`{"schedule":"tick"}`, `{"Records":[]}`}, "workflow": {`{"schedule":"tick"}`, `{"Records":[]}`, request},
+		"events": {request, string(callOf(t, app.MethodNext, "x", nil))},
+	} {
+		for _, event := range events {
+			if got, _ := nameOf(second(invoke(through(t.Context(), alias), []byte(event)))); got != "RiskProfiler.Invalid" {
+				t.Errorf("%s through the alias %s: got %s, want RiskProfiler.Invalid", event, alias, got)
+			}
 		}
 	}
 	if ran {
@@ -462,7 +470,7 @@ func TestFunctionBatchFailsByGroup(t *testing.T) {
 			return nil
 		}, "jobs", "scan-jobs"), telemetry.Options{}))
 		begin := time.Now()
-		out, err := invoke(through(t.Context(), "live"), c.deliver(t, "jobs", "a1", "a2", "a3", "b1", "b2", "c1"))
+		out, err := invoke(through(t.Context(), "events"), c.deliver(t, "jobs", "a1", "a2", "a3", "b1", "b2", "c1"))
 		if got, want := c.failuresIn(t, out, err), []string{"a2", "a3"}; !slices.Equal(got, want) {
 			t.Errorf("failures %v, want %v", got, want)
 		}
@@ -473,7 +481,7 @@ func TestFunctionBatchFailsByGroup(t *testing.T) {
 			t.Error("a3 was handled before a2 was done")
 		}
 		time.Sleep(time.Minute)
-		out, err = invoke(through(t.Context(), "live"), c.receive(t, "jobs"))
+		out, err = invoke(through(t.Context(), "events"), c.receive(t, "jobs"))
 		if got := c.failuresIn(t, out, err); len(got) != 0 || seen["a2"] != 2 || seen["a3"] != 1 {
 			t.Errorf("failures %v and attempts %v after the second time", got, seen)
 		}
@@ -514,7 +522,7 @@ func TestFunctionBatchIsolatesWhatItCannotRead(t *testing.T) {
 		strange := recordOf("else", "e1", "x")
 		other := recordOf("jobs", "f1", "x")
 		other["eventSource"] = "aws:kinesis"
-		out, err := invoke(through(t.Context(), "live"), eventOf(t, map[string]any{"Records": append(anys(all), strange, other, "no record", map[string]any{})}))
+		out, err := invoke(through(t.Context(), "events"), eventOf(t, map[string]any{"Records": append(anys(all), strange, other, "no record", map[string]any{})}))
 		if got, want := c.failuresIn(t, out, err), []string{"c1", "d1", "e1", "f1"}; !slices.Equal(got, want) {
 			t.Errorf("failures %v, want %v", got, want)
 		}
@@ -558,7 +566,7 @@ func TestFunctionBatchEndsInTime(t *testing.T) {
 			return nil
 		}, "jobs"), telemetry.Options{}))
 		event := c.deliver(t, "jobs", "a1", "a2", "a3", "b1", "b2")
-		ctx, cancel := context.WithTimeout(through(t.Context(), "live"), 60*time.Second)
+		ctx, cancel := context.WithTimeout(through(t.Context(), "events"), 60*time.Second)
 		defer cancel()
 		begin = time.Now()
 		out, err := invoke(ctx, event)
@@ -581,7 +589,7 @@ func TestFunctionThatEndsBeginsNothing(t *testing.T) {
 			t.Error("a message was begun")
 			return nil
 		}, "jobs"), telemetry.Options{}))
-		out, err := invoke(through(t.Context(), "live"), c.deliver(t, "jobs", "a1", "b1"))
+		out, err := invoke(through(t.Context(), "events"), c.deliver(t, "jobs", "a1", "b1"))
 		if got, want := c.failuresIn(t, out, err), []string{"a1", "b1"}; !slices.Equal(got, want) {
 			t.Errorf("failures %v, want %v", got, want)
 		}

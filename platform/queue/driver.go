@@ -40,6 +40,13 @@ type Driver interface {
 	Close() error
 }
 
+// Named is a driver of a technology that the conventions for spans have a name for
+// (https://opentelemetry.io/docs/specs/semconv/registry/attributes/messaging/#messaging-system).
+type Named interface {
+	// System is that name, such as "aws_sqs".
+	System() string
+}
+
 // Delivery is one handing out of one message.
 type Delivery struct {
 	Message Message

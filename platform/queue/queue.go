@@ -130,7 +130,7 @@ type Options struct {
 	// It may be called several times for one message. If it returns an error the message stays
 	// and comes again after a backoff; the handler is not called more than MaxAttempts times.
 	OnParked func(ctx context.Context, m Message, cause error) error
-	// System is the messaging.system of spans and metrics. Empty: "riskprofiler".
+	// System is the messaging.system of spans and metrics. Empty: what the driver says (see [Named]), or "riskprofiler".
 	System string
 	// TracerProvider makes the spans. nil: none are made, trace context still passes through.
 	TracerProvider trace.TracerProvider

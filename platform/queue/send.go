@@ -63,6 +63,9 @@ func New(d Driver, o Options) *Queue {
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}
+	if named, ok := d.(Named); ok && o.System == "" {
+		o.System = named.System()
+	}
 	if o.System == "" {
 		o.System = "riskprofiler"
 	}
@@ -100,8 +103,8 @@ func (q *Queue) Send(ctx context.Context, messages ...Message) error {
 			return fault.Wrap(fault.CodeOf(err), err, "send message %d of %d to queue %s", i+1, len(messages), q.name)
 		}
 	}
-	encoded, finish := q.telemetry.inject(ctx, messages)
-	err := q.sendEncoded(ctx, encoded)
+	encoded, sending, finish := q.telemetry.inject(ctx, messages)
+	err := q.sendEncoded(sending, encoded)
 	finish(err)
 	if err != nil {
 		return q.wrap(err, "send to queue %s", q.name)

@@ -80,11 +80,12 @@ func newTelemetry(o Options) telemetry {
 
 // inject copies the messages and writes the trace context into the copies: that of one producer
 // span for the call, and for a message that brought a traceparent that of a producer span below
-// it. finish ends the spans.
-func (t telemetry) inject(ctx context.Context, messages []Message) (encoded []Message, finish func(error)) {
+// it. What is done to send them is below the span, if there is one only. finish ends the spans.
+func (t telemetry) inject(ctx context.Context, messages []Message) (encoded []Message, sending context.Context, finish func(error)) {
 	encoded = make([]Message, len(messages))
 	var spans []trace.Span
 	var shared propagation.MapCarrier
+	sending = ctx
 	for i, m := range messages {
 		carrier := shared
 		parent, own := t.brought(ctx, m)
@@ -93,7 +94,7 @@ func (t telemetry) inject(ctx context.Context, messages []Message) (encoded []Me
 			if span.IsRecording() {
 				span.SetAttributes(t.sendAttributes(m, len(messages), own)...)
 			}
-			spans = append(spans, span)
+			spans, sending = append(spans, span), trace.ContextWithSpan(ctx, span)
 			carrier = propagation.MapCarrier{}
 			w3c.Inject(spanCtx, carrier)
 			if !own {
@@ -102,7 +103,10 @@ func (t telemetry) inject(ctx context.Context, messages []Message) (encoded []Me
 		}
 		encoded[i] = Message{Group: m.Group, DedupID: m.DedupID, Body: m.Body, Attributes: mergeAttributes(m.Attributes, carrier)}
 	}
-	return encoded, func(err error) {
+	if len(spans) != 1 {
+		sending = ctx
+	}
+	return encoded, sending, func(err error) {
 		for _, span := range spans {
 			endSpan(span, err)
 		}

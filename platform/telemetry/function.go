@@ -72,6 +72,9 @@ type Invocation struct {
 	XRay string
 }
 
+// invocationKey is where the context of an invocation has its span.
+type invocationKey struct{}
+
 // Invoke starts the SERVER span of an invocation, by
 // https://opentelemetry.io/docs/specs/semconv/faas/faas-spans/. The function that it returns ends it;
 // call that before [Telemetry.Flush], or the span is not sent until the next invocation. A batch of messages begins a
@@ -92,6 +95,7 @@ func (t *Telemetry) Invoke(ctx context.Context, in Invocation) (context.Context,
 		options = append(options, trace.WithAttributes(in.attributes(cold)...))
 	}
 	ctx, span := t.tracer.Start(ctx, in.Name, options...)
+	ctx = context.WithValue(ctx, invocationKey{}, span)
 	if in.Metadata != nil {
 		write(in.Metadata, carry(span.SpanContext()))
 	}

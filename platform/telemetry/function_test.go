@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry/tracetest"
@@ -112,6 +113,22 @@ func TestColdStartIsTheFirstInvocationOfAProcess(t *testing.T) {
 	}
 	if got := r.Tree(tracetest.Options{}); strings.Count(got, "server !\n") != 4 {
 		t.Errorf("spans:\n%s", got)
+	}
+}
+
+// TestStrangersRequestIsPartOfItsInvocation: whatever trace a stranger names, the request is in that of the invocation it came by.
+func TestStrangersRequestIsPartOfItsInvocation(t *testing.T) {
+	tel, r, _ := recording(t)
+	gateway := tel.For("gateway")
+	ctx, end := gateway.Invoke(t.Context(), Invocation{Trigger: TriggerHTTP})
+	ctx = metadata.NewIncomingContext(trace.ContextWithSpanContext(ctx, remote(t, someParent, someState)), metadata.Pairs("traceparent", someParent))
+	serve := gateway.UnaryServerInterceptor(ServerOptions{Untrusted: true})
+	if _, err := serve(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}, func(context.Context, any) (any, error) { return nil, nil }); err != nil { //nolint:nilnil // nobody reads it
+		t.Fatal(err)
+	}
+	end(nil)
+	if got, want := r.Tree(tracetest.Options{}), "gateway server\n  a.B/C server\n"; got != want {
+		t.Errorf("spans:\n%s\nwant:\n%s", got, want)
 	}
 }
 

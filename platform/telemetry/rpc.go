@@ -22,7 +22,8 @@ import (
 // other services call.
 type ServerOptions struct {
 	// Untrusted says that callers are strangers: their trace context is ignored, so that they cannot
-	// write into our traces or switch recording on.
+	// write into our traces or switch recording on. In a function the request is a part of the invocation
+	// nevertheless, which is the platform's word ([Telemetry.Invoke]).
 	Untrusted bool
 	// Services are the telemetries of the services behind one server, by the full name of the gRPC
 	// service, such as "riskprofiler.ingest.v1.IngestService": spans and events of a request have the
@@ -143,13 +144,7 @@ func (r *request) Value(key any) any {
 func (t *Telemetry) begin(ctx context.Context, method string, o ServerOptions) (context.Context, *request) {
 	t = o.owner(t, method)
 	r := &request{t: t, m: t.rpc.method(method), level: o.Level, start: time.Now()}
-	var parent trace.SpanContext
-	options := r.m.rootSpan
-	if !o.Untrusted {
-		if options, parent = r.m.serverSpan, extractMetadata(ctx); !parent.IsValid() {
-			parent = trace.SpanContextFromContext(ctx)
-		}
-	}
+	ctx, parent, options := r.m.above(ctx, o.Untrusted)
 	if t.quiet || (parent.IsValid() && !parent.IsSampled()) {
 		r.quiet.sc = below(ctx, parent)
 		r.span = &r.quiet
@@ -162,6 +157,21 @@ func (t *Telemetry) begin(ctx context.Context, method string, o ServerOptions) (
 	}
 	r.Context = ctx
 	return r, r
+}
+
+// above is what the span of a request is under, and how it is started.
+func (m *rpcMethod) above(ctx context.Context, untrusted bool) (context.Context, trace.SpanContext, []trace.SpanStartOption) {
+	if untrusted {
+		if span, ok := ctx.Value(invocationKey{}).(trace.Span); ok {
+			return trace.ContextWithSpan(ctx, span), span.SpanContext(), m.serverSpan
+		}
+		return ctx, trace.SpanContext{}, m.rootSpan
+	}
+	parent := extractMetadata(ctx)
+	if !parent.IsValid() {
+		parent = trace.SpanContextFromContext(ctx)
+	}
+	return ctx, parent, m.serverSpan
 }
 
 // end closes the request and gives the error that it is answered with.

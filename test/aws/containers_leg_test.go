@@ -109,7 +109,9 @@ func TestContainersLeg(t *testing.T) {
 	})
 	t.Run("ElasticMQ", func(t *testing.T) {
 		p, _ := startContainers(t, o, "&sqs="+awstest.ElasticMQ(t))
-		same(t, p.Assess(t, targets, l.Ports()))
+		got := p.Assess(t, targets, l.Ports())
+		for _, e := range got.Events { t.Log(e.GetTime().AsTime().Format("05.000"), e.GetMessage(), e.GetProgress()) }
+		same(t, got)
 	})
 }
 

@@ -71,12 +71,19 @@ type Containers struct {
 	Log *tail
 
 	options ContainerOptions
-	running map[string]*exec.Cmd
+	running map[string]*process
+}
+
+// process is one that runs. Its end is in err once ended is closed.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error
 }
 
 // NewContainers makes the certificates and the resources on the stand-ins.
 func NewContainers(ctx context.Context, o ContainerOptions) (*Containers, error) {
-	c := &Containers{Places: map[string]string{}, Log: &tail{}, options: o, running: map[string]*exec.Cmd{}}
+	c := &Containers{Places: map[string]string{}, Log: &tail{}, options: o, running: map[string]*process{}}
 	holders := map[string][]string{}
 	for _, s := range containerSpecs() {
 		holders[s.Name] = app.Identities(s)
@@ -154,7 +161,12 @@ func (c *Containers) Start(ctx context.Context) error {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		c.running[name] = cmd
+		p := &process{cmd: cmd, ended: make(chan struct{})}
+		c.running[name] = p
+		go func() {
+			p.err = cmd.Wait()
+			close(p.ended)
+		}()
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.running)) {
 		if err := c.awaitHealth(ctx, name); err != nil {
@@ -168,17 +180,19 @@ func (c *Containers) Start(ctx context.Context) error {
 func (c *Containers) awaitHealth(ctx context.Context, service string) error {
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
-	for last := error(nil); ; {
+	for last := errors.New("it was not asked"); ; {
 		_, err := c.Run(ctx, service, "health")
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return errors.Join(fmt.Errorf("%s does not become healthy: %w", service, ctx.Err()), last)
+		if ctx.Err() == nil {
+			last = err
 		}
-		last = err
 		select {
 		case <-ctx.Done():
+			return fmt.Errorf("%s does not become healthy: %w: %w", service, ctx.Err(), last)
+		case <-c.running[service].ended:
+			return fmt.Errorf("%s ended before it was healthy: %w", service, last)
 		case <-tick.C:
 		}
 	}
@@ -187,17 +201,18 @@ func (c *Containers) awaitHealth(ctx context.Context, service string) error {
 // Stop tells all processes to end by SIGTERM, at once, and returns an error for each that does not end with status 0 in time.
 func (c *Containers) Stop() error {
 	var errs []error
-	for name, cmd := range c.running {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	for name, p := range c.running {
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			errs = append(errs, fmt.Errorf("%s had ended before it was told to: %w", name, err))
 		}
 	}
-	for name, cmd := range c.running {
-		kill := time.AfterFunc(endLimit, func() { _ = cmd.Process.Kill() })
-		if err := cmd.Wait(); err != nil {
-			errs = append(errs, fmt.Errorf("%s ended with %w", name, err))
-		}
+	for name, p := range c.running {
+		kill := time.AfterFunc(endLimit, func() { _ = p.cmd.Process.Kill() })
+		<-p.ended
 		kill.Stop()
+		if p.err != nil {
+			errs = append(errs, fmt.Errorf("%s ended with %w", name, p.err))
+		}
 	}
 	clear(c.running)
 	return errors.Join(errs...)

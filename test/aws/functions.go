@@ -16,10 +16,11 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scheduler"
 )
 
-// Aliases of every function: peers and triggers invoke one, state machines alone the other.
+// Aliases of every function: for peers and the HTTP API, for the state machine, for queues and schedules.
 const (
-	live     = "live"
-	workflow = "workflow"
+	live     = app.LiveAlias
+	workflow = app.WorkflowAlias
+	events   = app.EventsAlias
 )
 
 const (

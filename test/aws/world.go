@@ -115,7 +115,7 @@ func (w *World) addFunctions(ctx context.Context) error {
 	for _, f := range Functions() {
 		if err := w.Lambda.Add(lambdalocal.Function{
 			Name: l.Name(f.Name), Binary: f.binary(dir), Env: Environment(w.Place), MemoryMiB: f.Spec.MemoryMiB, Timeout: f.Spec.Timeout,
-			MaxInstances: maxInstances, Aliases: []string{live, workflow}, Log: w.Log,
+			MaxInstances: maxInstances, Aliases: []string{live, workflow, events}, Log: w.Log,
 		}); err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (w *World) runMachines(ctx context.Context) error {
 	for _, f := range Functions() {
 		for _, s := range f.Spec.Schedules {
 			w.triggers.Go(func() {
-				lambdalocal.Tick(ctx, w.Lambda.Invoke, w.options.Location.Name(f.Name)+":"+live, s.Name, s.Every, w.options.Logger)
+				lambdalocal.Tick(ctx, w.Lambda.Invoke, w.options.Location.Name(f.Name)+":"+events, s.Name, s.Every, w.options.Logger)
 			})
 		}
 	}
@@ -186,7 +186,7 @@ func (w *World) addMappings(ctx context.Context) error {
 				return err
 			}
 			p, err := lambdalocal.NewPoller(lambdalocal.Mapping{
-				Source: lambdalocal.NewSource(w.sqs, url), QueueARN: arn, Invoke: w.Lambda.Invoke, Function: l.Name(f.Name) + ":" + live,
+				Source: lambdalocal.NewSource(w.sqs, url), QueueARN: arn, Invoke: w.Lambda.Invoke, Function: l.Name(f.Name) + ":" + events,
 				BatchSize: f.batchSize(), MaxConcurrency: maxConcurrency, Visibility: sqsqueue.DefaultVisibilityTimeout, Wait: pollEvery,
 				Logger: w.options.Logger,
 			})

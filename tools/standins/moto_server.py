@@ -7,6 +7,7 @@ Prints the port it listens on as the first line. Ends when its standard input en
 """
 
 import os
+import socket
 import sys
 import threading
 from datetime import datetime, timedelta, timezone
@@ -32,6 +33,22 @@ class Clock:
     def set(self, seconds):
         self._local.at = _EPOCH + timedelta(microseconds=round(float(seconds) * 1e6)) if seconds else None
 
+    def serve(self, connection):
+        """Notes whose request this thread serves."""
+        self._local.connection = connection
+
+    def gone(self):
+        """Whether who waits for the answer has closed the connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            return False
+        try:
+            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def advance(self, seconds):
         """For a request that waits."""
         if getattr(self._local, "at", None) is not None:
@@ -55,6 +72,7 @@ class Clocked:
 
     def __call__(self, environ, start_response):
         clock.set(environ.get("HTTP_X_CLOCK"))
+        clock.serve(environ.get("werkzeug.socket"))
         return self.app(environ, start_response)
 
 

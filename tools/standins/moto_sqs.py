@@ -13,7 +13,7 @@ _serial = threading.RLock()
 
 
 def install(clock):
-    """Corrects moto in this process. clock has millis() and advance(seconds), both of the request that is being served."""
+    """Corrects moto in this process. clock has millis(), advance(seconds) and gone(), all of the request that is being served."""
     models.unix_time_millis = clock.millis
     _exact_visibility()
     _dedup()
@@ -94,6 +94,8 @@ def _receive(clock):
                 turns[message.group_id] = max(turns.values(), default=0) + 1
             if found or time.monotonic() >= end:
                 return _remember(queue, found)
+            if clock.gone():
+                return []  # else it takes for nobody what comes next
             _serial.release()
             began = time.monotonic()
             try:

@@ -27,6 +27,7 @@ const (
 	// https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html
 	traceHeader = "AWSTraceHeader"
 	traceparent = "traceparent"
+	tracestate  = "tracestate"
 	stringType  = "String"
 )
 
@@ -143,7 +144,7 @@ func decode(r raw) (queue.Message, error) {
 		}
 		m.Attributes[name] = a.value
 	}
-	if m.Attributes[traceparent] == "" {
+	if !spanOf(m.Attributes).IsValid() {
 		resume(&m, r.system[traceHeader])
 	}
 	body, err := decodeBody(r.body)
@@ -162,7 +163,8 @@ func decode(r raw) (queue.Message, error) {
 	return m, damage
 }
 
-// resume takes the trace from X-Ray's header, for a sender that set no traceparent.
+// resume takes the trace from X-Ray's header, for a sender that set no traceparent, or one that names no span: a state machine
+// that knows of no trace has to send one of zeros.
 func resume(m *queue.Message, header string) {
 	span, ok := telemetry.ParseXRay(header)
 	if !ok {
@@ -171,5 +173,6 @@ func resume(m *queue.Message, header string) {
 	if m.Attributes == nil {
 		m.Attributes = make(map[string]string, 1)
 	}
+	delete(m.Attributes, tracestate) // it belongs to what the header replaces
 	telemetry.Inject(trace.ContextWithRemoteSpanContext(context.Background(), span), m.Attributes)
 }

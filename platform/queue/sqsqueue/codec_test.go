@@ -90,6 +90,7 @@ func TestMessageComesBack(t *testing.T) {
 
 func TestTraceTravelsTwice(t *testing.T) {
 	const parent, header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled=1"
+	const untraced = "00-00000000000000000000000000000000-0000000000000000-00" // what a state machine has to send, see assessment.asl.json
 	e := encode(queue.Message{Group: "g", Attributes: map[string]string{traceparent: parent}})
 	if got := *e.MessageSystemAttributes[traceHeader].StringValue; got != header {
 		t.Errorf("AWSTraceHeader is %q, want %q", got, header)
@@ -100,14 +101,20 @@ func TestTraceTravelsTwice(t *testing.T) {
 		"not sampled": {"", strings.Replace(header, "Sampled=1", "Sampled=0", 1), parent[:53] + "00"},
 		"neither":     {"", "", ""},
 		"nonsense":    {"", "Root=x", ""},
+		"none, said":  {untraced, header, parent},
+		"really none": {untraced, "", untraced},
+		"broken":      {"00-zz", header, parent},
 	} {
 		r := raw{id: "i", handle: "h", body: "x", system: map[string]string{groupAttribute: "g", traceHeader: test.header}}
 		if test.parent != "" {
-			r.attributes = map[string]rawAttribute{traceparent: {stringType, test.parent}}
+			r.attributes = map[string]rawAttribute{traceparent: {stringType, test.parent}, tracestate: {stringType, "a=b"}}
 		}
 		m, err := decode(r)
 		if err != nil || m.Attributes[traceparent] != test.want {
 			t.Errorf("%s: traceparent %q, error %v; want %q", name, m.Attributes[traceparent], err, test.want)
+		}
+		if kept := m.Attributes[tracestate] != ""; kept != (test.parent != "" && test.parent == test.want) {
+			t.Errorf("%s: the state of the sender's trace is there: %t", name, kept)
 		}
 	}
 	for name, m := range map[string]queue.Message{

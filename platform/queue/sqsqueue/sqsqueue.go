@@ -143,6 +143,9 @@ type Driver struct {
 
 var _ queue.Driver = (*Driver)(nil)
 
+// System is the name of SQS in spans: https://opentelemetry.io/docs/specs/semconv/messaging/sqs/.
+func (*Driver) System() string { return "aws_sqs" }
+
 // Close implements [queue.Driver].
 func (d *Driver) Close() error {
 	d.close()

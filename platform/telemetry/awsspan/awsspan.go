@@ -43,7 +43,8 @@ func call(ctx context.Context, in middleware.InitializeInput, next middleware.In
 	if !parent.IsRecording() {
 		return next.HandleInitialize(ctx, in)
 	}
-	service, method := awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx)
+	// Not those of the SDK's own package: clients that were generated before 2026 set them further in than this is.
+	service, method := middleware.GetServiceID(ctx), middleware.GetOperationName(ctx)
 	ctx, span := parent.TracerProvider().Tracer(instrumentation).Start(ctx, service+"."+method, trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(attribute.String("rpc.system", "aws-api"), attribute.String("rpc.service", service), attribute.String("rpc.method", method)))
 	defer span.End()

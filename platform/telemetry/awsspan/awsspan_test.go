@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/google/go-cmp/cmp"
@@ -132,13 +133,16 @@ func TestOtherServicesAndCancelledCalls(t *testing.T) {
 		if _, err := sqs.NewFromConfig(c).GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String("q")}); err != nil {
 			t.Error(err)
 		}
+		if _, err := sfn.NewFromConfig(c).SendTaskSuccess(ctx, &sfn.SendTaskSuccessInput{TaskToken: aws.String("t"), Output: aws.String("{}")}); err != nil {
+			t.Error(err)
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		cancel()
 		if err := get(ctx, c); err == nil {
 			t.Error("a call that was cancelled succeeded")
 		}
 	})
-	if len(all) != 2 || all[0].Name() != "SQS.GetQueueUrl" || attributes(all[1])["error.type"] != "cancelled" {
+	if len(all) != 3 || all[0].Name() != "SQS.GetQueueUrl" || all[1].Name() != "SFN.SendTaskSuccess" || attributes(all[2])["error.type"] != "cancelled" {
 		t.Errorf("spans %v", all)
 	}
 }
