@@ -62,7 +62,7 @@ func run(args []string, out io.Writer) error {
 		if config.Assets, err = archive.Placeholders(services); err != nil {
 			return err
 		}
-		defer os.RemoveAll(config.Assets)
+		defer func() { _ = os.RemoveAll(config.Assets) }()
 	} else if err := archive.Complete(config.Assets, config.Arch, services); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -205,7 +206,7 @@ func (p *Platform) follow(t testing.TB, ctx context.Context, name string) []*sch
 	defer tick.Stop()
 	for token := ""; ; {
 		res := &schedulerv1.ListAssessmentEventsResponse{}
-		p.must(t, ctx, http.MethodGet, "/v1/"+name+"/events?page_size=500&page_token="+token, nil, res)
+		p.must(t, ctx, http.MethodGet, "/v1/"+name+"/events?page_size=500&page_token="+url.QueryEscape(token), nil, res)
 		events = append(events, res.GetEvents()...)
 		if token = res.GetNextPageToken(); token == "" {
 			return events

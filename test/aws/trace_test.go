@@ -41,6 +41,7 @@ const (
 	createAssessment = "riskprofiler.scheduler.v1.SchedulerService/CreateAssessment"
 	nextWave         = "riskprofiler.scheduler.v1.SchedulerService/NextWave"
 	evaluateAll      = "riskprofiler.correlator.v1.CorrelatorService/EvaluateAssessment"
+	assetState       = "riskprofiler.ingest.v1.IngestService/GetAssetState"
 	// storeRisk is the request that stores findings and risks.
 	storeRisk = "DynamoDB.TransactWriteItems"
 )
@@ -54,8 +55,11 @@ var stories = map[string][]string{
 	"a scan job":               {"gateway", createAssessment, "handle scan-http", "scan http"},
 	"its scope":                {"gateway", "handle scan-http", "riskprofiler.ingest.v1.IngestService/CheckScope", "ingest"},
 	"its evidence":             {"gateway", "handle scan-http", "S3.PutObject"},
-	"a result to a risk":       {"gateway", createAssessment, "handle scan-http", "send results", "handle results", "send changes", "handle changes", "evaluate", storeRisk},
-	"the assessment to a risk": {"gateway", createAssessment, "correlator", evaluateAll, "evaluate"},
+	"the call that sends":      {"gateway", "handle scan-http", "send results", "SQS.SendMessageBatch"},
+	"a result":                 {"gateway", createAssessment, "handle scan-http", "send results", "handle results", "send changes", "handle changes", "evaluate", assetState},
+	"its task":                 {"gateway", createAssessment, "handle scan-http", "handle results", "SFN.SendTaskSuccess"},
+	"the end":                  {"gateway", createAssessment, "correlator", evaluateAll, "evaluate", assetState},
+	"a risk":                   {"gateway", createAssessment, "evaluate", "write correlator", storeRisk},
 	"report":                   {"gateway", createAssessment, "reporter", "riskprofiler.reporter.v1.ReporterService/CreateReport"},
 	"notification":             {"gateway", createAssessment, "reporter", "riskprofiler.reporter.v1.ReporterService/Notify"},
 }
@@ -67,11 +71,12 @@ func TestTraceOfFunctions(t *testing.T) {
 		name     string
 		endpoint func(address string) string
 		check    func(*http.Request, []byte) error
+		targets  func(network string) []string
 	}{
-		{"collector", func(address string) string { return address }, nil},
+		{"collector", func(address string) string { return address }, nil, test.LegTargets},
 		{"X-Ray", func(address string) string {
 			return "xray://" + awstest.Region + "?endpoint=" + url.QueryEscape(address)
-		}, signed},
+		}, signed, func(string) []string { return []string{"www.acme.test"} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			collector := &tracetest.Collector{Check: c.check}
@@ -80,10 +85,11 @@ func TestTraceOfFunctions(t *testing.T) {
 			var out test.Outcome
 			var w *World
 			ran := t.Run("assess", func(t *testing.T) { // at its end all functions have ended, and sent what they had
-				l := test.StartLab(t, fmt.Sprintf("127.60.%d.0/24", 20+i), lab.Options{})
+				network := fmt.Sprintf("127.60.%d.0/24", 20+i)
+				l := test.StartLab(t, network, lab.Options{})
 				var p *test.Platform
 				p, w = startFunctions(t, test.Options{Resolver: l.Resolver()}, map[string]string{exportSetting: c.endpoint(server.URL)})
-				out = p.Assess(t, []string{"www.acme.test"}, "8080,8443")
+				out = p.Assess(t, c.targets(network), l.Ports())
 			})
 			if !ran {
 				return
@@ -196,8 +202,8 @@ func (s *traces) isConnected(t *testing.T) {
 		if have := len(s.causes.Of(span)); have != want {
 			t.Errorf("%s %q of %s: %d of its parents and links arrived, want %d", span.Kind, span.Name, span.Resource["faas.name"], have, want)
 		}
-		if span.Kind == trace.SpanKindConsumer && strings.HasPrefix(span.Name, "handle ") && s.paths[span.ID] == nil {
-			t.Errorf("%q does not lead back to the request", span.Name)
+		if (strings.HasPrefix(span.Name, "handle ") || span.Name == "evaluate") && s.paths[span.ID] == nil {
+			t.Errorf("%q of %s does not lead back to the request", span.Name, span.Resource["faas.name"])
 		}
 	}
 	for name, story := range stories {
