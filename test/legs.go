@@ -24,7 +24,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/gateway"
 	"github.com/riskprofiler/riskprofiler/services/ingest"
 	"github.com/riskprofiler/riskprofiler/services/reporter"
-	"github.com/riskprofiler/riskprofiler/services/scanner"
+	"github.com/riskprofiler/riskprofiler/services/scanner/all"
 	"github.com/riskprofiler/riskprofiler/services/scheduler"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -32,7 +32,7 @@ import (
 
 // Specs are the six services.
 func Specs() []app.Spec {
-	return []app.Spec{ingest.Spec, scheduler.Spec, scanner.Spec, correlator.Spec, reporter.Spec, gateway.Spec}
+	return []app.Spec{ingest.Spec, scheduler.Spec, all.Spec, correlator.Spec, reporter.Spec, gateway.Spec}
 }
 
 // LegTargets are what the legs of the scenario assess in a lab on a network: DNS, web, TLS, mail found through DNS, and plain

@@ -19,13 +19,13 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/gateway"
 	"github.com/riskprofiler/riskprofiler/services/ingest"
 	"github.com/riskprofiler/riskprofiler/services/reporter"
-	"github.com/riskprofiler/riskprofiler/services/scanner"
+	scanners "github.com/riskprofiler/riskprofiler/services/scanner/all"
 	"github.com/riskprofiler/riskprofiler/services/scheduler"
 )
 
 // specs are the six services.
 func specs() []app.Spec {
-	return []app.Spec{ingest.Spec, scheduler.Spec, scanner.Spec, correlator.Spec, reporter.Spec, gateway.Spec}
+	return []app.Spec{ingest.Spec, scheduler.Spec, scanners.Spec, correlator.Spec, reporter.Spec, gateway.Spec}
 }
 
 // platformFlags are what both assess and up can be told.

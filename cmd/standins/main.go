@@ -27,7 +27,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/gateway"
 	"github.com/riskprofiler/riskprofiler/services/ingest"
 	"github.com/riskprofiler/riskprofiler/services/reporter"
-	"github.com/riskprofiler/riskprofiler/services/scanner"
+	"github.com/riskprofiler/riskprofiler/services/scanner/all"
 	"github.com/riskprofiler/riskprofiler/services/scheduler"
 )
 
@@ -86,7 +86,7 @@ func run(ctx context.Context, backend string) error {
 	if err != nil {
 		return err
 	}
-	return provide(ctx, config, l, needed([]app.Spec{ingest.Spec, scheduler.Spec, scanner.Spec, correlator.Spec, reporter.Spec, gateway.Spec}))
+	return provide(ctx, config, l, needed([]app.Spec{ingest.Spec, scheduler.Spec, all.Spec, correlator.Spec, reporter.Spec, gateway.Spec}))
 }
 
 func provide(ctx context.Context, config aws.Config, l awsclient.Location, r resources) error {

@@ -21,6 +21,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/ingest"
 	"github.com/riskprofiler/riskprofiler/services/reporter"
 	"github.com/riskprofiler/riskprofiler/services/scanner"
+	"github.com/riskprofiler/riskprofiler/services/scanner/all"
 	"github.com/riskprofiler/riskprofiler/services/scheduler"
 )
 
@@ -36,10 +37,12 @@ const (
 
 // The aliases of every function.
 const (
-	// Live is what peers, triggers and the edge invoke.
-	Live = "live"
+	// Live is what peers and the edge invoke.
+	Live = app.LiveAlias
 	// Workflow is what the state machine invokes, and nobody else may.
-	Workflow = "workflow"
+	Workflow = app.WorkflowAlias
+	// Events is what queues and schedules invoke, and nobody else may.
+	Events = app.EventsAlias
 )
 
 // Edge is the name of the function behind the API.
@@ -110,10 +113,10 @@ func functions() map[string][]Function {
 	}
 	// The scanner that answers calls has all scan types, takes no jobs and so sends no results; each scan type has a function that
 	// takes its jobs.
-	caller := scanner.Spec
+	caller := all.Spec
 	caller.Consumes, caller.Sends, caller.Timeout = nil, nil, callTimeout
 	out[caller.Name] = []Function{{Name: caller.Name, Binary: caller.Name, Spec: caller}}
-	for _, p := range scanner.All() {
+	for _, p := range all.Probes() {
 		name := caller.Name + "-" + strings.TrimPrefix(scanner.Queue(p.ScanType()), "scan-")
 		out[caller.Name] = append(out[caller.Name], Function{Name: name, Binary: name, Spec: scanner.SpecFor(p)})
 	}
@@ -124,10 +127,10 @@ func functions() map[string][]Function {
 // bounds its own scan by probes.DefaultBudget.
 const callTimeout = 30 * time.Second
 
-func derive(all map[string][]Function) ([]Service, error) {
+func derive(byService map[string][]Function) ([]Service, error) {
 	var out []Service
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, service(name, all[name]))
+	for _, name := range slices.Sorted(maps.Keys(byService)) {
+		out = append(out, service(name, byService[name]))
 	}
 	return out, check(out)
 }

@@ -23,10 +23,10 @@ const rootsFile = "/opt/roots.pem"
 type built struct {
 	plan.Function
 
-	live, workflow awslambda.Alias
+	live, workflow, events awslambda.Alias
 }
 
-// newFunction makes a function with role, logs, a version that stays when the next one comes, and the two aliases.
+// newFunction makes a function with role, logs, a version that stays when the next one comes, and the three aliases.
 func (s *serviceStack) newFunction(f plan.Function) built {
 	id := func(kind string) *string { return jsii.String(kind + "-" + f.Name) }
 	logs := newLogGroup(s.stack, "Logs-"+f.Name, s.names.logGroup(f.Name), s.config)
@@ -61,7 +61,7 @@ func (s *serviceStack) newFunction(f plan.Function) built {
 	if f.Name == plan.Edge {
 		provisioned = s.config.Provisioned
 	}
-	b := built{Function: f, live: alias(plan.Live, provisioned), workflow: alias(plan.Workflow, 0)}
+	b := built{Function: f, live: alias(plan.Live, provisioned), workflow: alias(plan.Workflow, 0), events: alias(plan.Events, 0)}
 	s.schedules(b)
 	return b
 }
@@ -110,10 +110,10 @@ func (s *serviceStack) roots() awslambda.ILayerVersion {
 	return s.layer
 }
 
-// consume lets the alias live take from a queue.
+// consume lets the alias for events take from a queue.
 func (s *serviceStack) consume(b built, q plan.Queue) {
 	awslambda.NewCfnEventSourceMapping(s.stack, jsii.String("Source-"+q.Name), &awslambda.CfnEventSourceMappingProps{
-		FunctionName: b.live.FunctionArn(), EventSourceArn: s.names.queueArn(q.Name), Enabled: jsii.Bool(true),
+		FunctionName: b.events.FunctionArn(), EventSourceArn: s.names.queueArn(q.Name), Enabled: jsii.Bool(true),
 		BatchSize: jsii.Number(float64(q.Batch)), FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
 		ScalingConfig: &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: jsii.Number(float64(q.Concurrency))},
 	}).AddResourceDependency(cfnOf(s.queueConstructs[q.Name]), jsii.String("the queue comes first"))
@@ -126,7 +126,7 @@ func (s *serviceStack) schedules(b built) {
 		return
 	}
 	p := newPolicy(s.names)
-	p.allow(invoke, b.live.FunctionArn())
+	p.allow(invoke, b.events.FunctionArn())
 	caller, _ := role(s.stack, "ScheduleRole-"+b.Name, "scheduler.amazonaws.com", "Invokes "+b.Name+" by the clock.", p.doc)
 	group := awsscheduler.NewCfnScheduleGroup(s.stack, jsii.String("Schedules-"+b.Name), &awsscheduler.CfnScheduleGroupProps{Name: jsii.String(s.names.of(b.Name))})
 	for _, schedule := range b.Spec.Schedules {
@@ -135,12 +135,15 @@ func (s *serviceStack) schedules(b built) {
 			ScheduleExpression: jsii.String(plan.Rate(schedule.Every)),
 			FlexibleTimeWindow: &awsscheduler.CfnSchedule_FlexibleTimeWindowProperty{Mode: jsii.String("OFF")},
 			Target: &awsscheduler.CfnSchedule_TargetProperty{
-				Arn: b.live.FunctionArn(), RoleArn: caller.RoleArn(), Input: jsii.String(`{"schedule":"` + schedule.Name + `"}`),
+				Arn: b.events.FunctionArn(), RoleArn: caller.RoleArn(),
+				// The Scheduler fills in when the tick was due
+				// (https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html).
+				Input:       jsii.String(`{"schedule":"` + schedule.Name + `","time":"<aws.scheduler.scheduled-time>"}`),
 				RetryPolicy: &awsscheduler.CfnSchedule_RetryPolicyProperty{MaximumRetryAttempts: jsii.Number(0), MaximumEventAgeInSeconds: jsii.Number(60)},
 			},
 		})
 	}
-	b.live.ConfigureAsyncInvoke(&awslambda.EventInvokeConfigOptions{
+	b.events.ConfigureAsyncInvoke(&awslambda.EventInvokeConfigOptions{
 		RetryAttempts: jsii.Number(0), MaxEventAge: awscdk.Duration_Seconds(jsii.Number(60)),
 	})
 }

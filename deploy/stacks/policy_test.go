@@ -245,7 +245,7 @@ func TestNoOtherRoles(t *testing.T) {
 			case "lambda.amazonaws.com", "states.amazonaws.com":
 			case "scheduler.amazonaws.com":
 				want := grants{}
-				want.add("lambda:InvokeFunction", "arn:aws:lambda"+here+"function:"+prefix+"-scheduler:live", "")
+				want.add("lambda:InvokeFunction", "arn:aws:lambda"+here+"function:"+prefix+"-scheduler:events", "")
 				compare(t, id, r.roleGrants(id), want)
 			default:
 				t.Errorf("stack %s: role %s is for %s", name, id, who)
@@ -300,20 +300,21 @@ func eachAllow(v any, found func(map[string]any)) {
 	}
 }
 
-// The alias workflow, whose callers may name a tenant, is invoked by state machines and by nobody else; a function's unqualified
+// The alias workflow, whose callers may name a tenant, is invoked by state machines and by nobody else, the alias events by schedules
+// (and by queues, which need no permission of their own); a function's unqualified
 // name by nobody at all; and only API Gateway is let in by a function's own policy, at the edge.
 func TestWhoInvokes(t *testing.T) {
 	both(t, func(t *testing.T, d deployment) {
 		for name, tpl := range d.templates {
 			r := resolver{t, tpl}
 			for id, x := range tpl.of("AWS::IAM::Role") {
-				machine := at(x.Properties, "AssumeRolePolicyDocument", "Statement", 0, "Principal", "Service") == "states.amazonaws.com"
+				want := map[any]string{"states.amazonaws.com": plan.Workflow, "scheduler.amazonaws.com": plan.Events, "lambda.amazonaws.com": plan.Live}[at(x.Properties,
+					"AssumeRolePolicyDocument", "Statement", 0, "Principal", "Service")]
 				for g := range r.roleGrants(id) {
 					if !strings.HasPrefix(g, "lambda:") {
 						continue
 					}
-					alias := g[strings.LastIndex(g, ":")+1:]
-					if machine != (alias == plan.Workflow) || !machine && alias != plan.Live {
+					if alias := g[strings.LastIndex(g, ":")+1:]; alias != want {
 						t.Errorf("stack %s: %s: %s", name, id, g)
 					}
 				}

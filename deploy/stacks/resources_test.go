@@ -66,7 +66,7 @@ func TestFunctions(t *testing.T) {
 				equal(t, f.Name+" layers", x.Properties["Layers"] != nil, f.Spec.Trust == app.HostileNetwork)
 				group := r.named("AWS::Logs::LogGroup", "LogGroupName", "/aws/lambda/"+name)
 				equal(t, f.Name+" log retention", group.Properties["RetentionInDays"], d.config.LogDays)
-				for _, alias := range []string{"live", "workflow"} {
+				for _, alias := range []string{"live", "workflow", "events"} {
 					found := 0
 					for _, a := range r.template.of("AWS::Lambda::Alias") {
 						if r.text(a.Properties["FunctionName"]) != name || a.Properties["Name"] != alias {
@@ -165,7 +165,7 @@ func TestQueues(t *testing.T) {
 				equal(t, q.Name+" key", r.text(each["KmsMasterKeyId"]), "KEY")
 			}
 			source := r.named("AWS::Lambda::EventSourceMapping", "EventSourceArn", "arn:aws:sqs:REGION:ACCOUNT:rp-test-"+q.Name+".fifo").Properties
-			equal(t, q.Name+" function", r.text(source["FunctionName"]), "arn:aws:lambda:REGION:ACCOUNT:function:rp-test-"+q.Function+":live")
+			equal(t, q.Name+" function", r.text(source["FunctionName"]), "arn:aws:lambda:REGION:ACCOUNT:function:rp-test-"+q.Function+":events")
 			equal(t, q.Name+" answers", source["FunctionResponseTypes"], []string{"ReportBatchItemFailures"})
 			equal(t, q.Name+" concurrency", at(source, "ScalingConfig", "MaximumConcurrency"), q.Concurrency)
 			equal(t, q.Name+" batch", source["BatchSize"], q.Batch)
@@ -364,8 +364,8 @@ func TestSchedules(t *testing.T) {
 	}
 	for _, x := range all {
 		equal(t, "rate", x.Properties["ScheduleExpression"], "rate(1 minute)")
-		equal(t, "input", at(x.Properties, "Target", "Input"), `{"schedule":"tick"}`)
-		equal(t, "target", r.text(at(x.Properties, "Target", "Arn")), "arn:aws:lambda:REGION:ACCOUNT:function:rp-test-scheduler:live")
+		equal(t, "input", at(x.Properties, "Target", "Input"), `{"schedule":"tick","time":"<aws.scheduler.scheduled-time>"}`)
+		equal(t, "target", r.text(at(x.Properties, "Target", "Arn")), "arn:aws:lambda:REGION:ACCOUNT:function:rp-test-scheduler:events")
 	}
 }
 

@@ -21,6 +21,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/google/go-cmp/cmp"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
@@ -414,6 +416,42 @@ func TestFunctionSchedules(t *testing.T) {
 	if got, message := nameOf(second(invoke(t.Context(), tick))); got != "RiskProfiler.Internal" || strings.Contains(message, "secret") {
 		t.Errorf("got %s (%s)", got, message)
 	}
+}
+
+// TestFunctionSchedulesSayHowLate: the event has the time for which EventBridge Scheduler planned it, in its form.
+func TestFunctionSchedulesSayHowLate(t *testing.T) {
+	c := newCloud(t)
+	reader := sdkmetric.NewManualReader()
+	spec := with(app.SpecOf("ingest", answer), func(s *app.Service) {
+		s.Schedules = map[string]func(context.Context) error{"tick": func(context.Context) error { return nil }}
+	})
+	invoke := app.Function(c.host(t, spec, telemetry.Options{MetricReaders: []sdkmetric.Reader{reader}}))
+	for _, due := range []string{time.Now().Add(-90 * time.Second).UTC().Format("2006-01-02T15:04:05Z"), "", "<aws.scheduler.scheduled-time>"} {
+		event, err := json.Marshal(map[string]string{"schedule": "tick", "time": due})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := invoke(t.Context(), event); err != nil || string(out) != "{}" {
+			t.Errorf("due %q: got %s, %v", due, out, err)
+		}
+	}
+	var data metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &data); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range data.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			lag, ok := m.Data.(metricdata.Histogram[float64])
+			if m.Name != "riskprofiler.schedule.lag" || !ok {
+				continue
+			}
+			if p := lag.DataPoints[0]; p.Count != 1 || p.Sum < 90 || p.Sum > 120 {
+				t.Errorf("%d ticks were %f s late together, want one by 90", p.Count, p.Sum)
+			}
+			return
+		}
+	}
+	t.Error("no lag was recorded")
 }
 
 // consuming is a service that consumes queues with one handler.

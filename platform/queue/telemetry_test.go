@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -300,6 +301,41 @@ func TestSendsAreInTheNameOfTheSender(t *testing.T) {
 	}
 	if len(own.Ended()) != 1 || len(other.Ended()) != 1 || other.Ended()[0].Name() != "send jobs" {
 		t.Errorf("%d and %d spans", len(own.Ended()), len(other.Ended()))
+	}
+}
+
+// calling is a driver that has a name in the conventions, and tells under which span it was called.
+type calling struct {
+	queue.Driver
+
+	under []trace.SpanID
+}
+
+func (*calling) System() string { return "aws_sqs" }
+
+func (c *calling) Send(ctx context.Context, messages []queue.Message) error {
+	c.under = append(c.under, trace.SpanContextFromContext(ctx).SpanID())
+	return c.Driver.Send(ctx, messages)
+}
+
+// What a driver does to send is a part of the send, unless messages of other traces are sent with it.
+func TestSendIsWhatTheDriverDoes(t *testing.T) {
+	spans, d := newStory(t), &calling{Driver: queuetest.NewMemory().Queue("jobs")}
+	q := queue.New(d, queue.Options{Name: "jobs", TracerProvider: spans.provider})
+	ctx, root := spans.provider.Tracer("test").Start(t.Context(), "root")
+	defer root.End()
+	brought := queue.Message{Group: "h", Attributes: map[string]string{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}
+	for _, messages := range [][]queue.Message{{{Group: "g"}, {Group: "g"}}, {{Group: "g"}, brought}} {
+		if err := q.Send(ctx, messages...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := spans.Ended()
+	if len(ended) != 3 || attributeOf(ended[0], "messaging.system") != "aws_sqs" {
+		t.Fatalf("%d spans, the first of system %q", len(ended), attributeOf(ended[0], "messaging.system"))
+	}
+	if want := []trace.SpanID{ended[0].SpanContext().SpanID(), root.SpanContext().SpanID()}; !slices.Equal(d.under, want) {
+		t.Errorf("the driver was called under %v, want %v", d.under, want)
 	}
 }
 

@@ -57,7 +57,8 @@ func exporters(ctx context.Context, o Options) ([]sdktrace.SpanProcessor, []sdkm
 // toCollector makes the exporters to a collector. Their endpoints are fixed here; headers, such as a
 // collector's token, come from OTEL_EXPORTER_OTLP_HEADERS as everywhere.
 func toCollector(ctx context.Context, base *url.URL) (sdktrace.SpanProcessor, sdkmetric.Reader, error) {
-	spans, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(base.JoinPath("v1/traces").String()))
+	client := otlptracehttp.NewClient(otlptracehttp.WithEndpointURL(base.JoinPath("v1/traces").String()))
+	spans, err := otlptrace.New(ctx, &patient{Client: client})
 	if err != nil {
 		return nil, nil, fmt.Errorf("export spans: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -34,19 +33,13 @@ const (
 	fieldBytes = 8
 )
 
-// keptSpans is how many spans wait for another upload at most, as many as the SDK's own queue takes.
-const keptSpans = 2048
-
 // limited keeps uploads within X-Ray's limits: it splits calls, empties spans that are too large of
 // their events and attributes, and drops what cannot be sent, saying how much that was.
 //
-// Calls that ran out of time are made again with the next upload: the first flush of a function has
-// to find credentials and to connect, and its spans, those of the cold start, are worth having.
+// Calls that ran out of time are made again with the next upload.
 type limited struct {
 	otlptrace.Client
-
-	mu   sync.Mutex
-	kept []*tracepb.ResourceSpans
+	backlog
 }
 
 // UploadTraces sends spans in as many calls as they need. One call that fails does not keep back the others.
@@ -72,35 +65,6 @@ func (l *limited) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpa
 // Stop sends what is left.
 func (l *limited) Stop(ctx context.Context) error {
 	return errors.Join(l.UploadTraces(ctx, nil), l.Client.Stop(ctx))
-}
-
-func (l *limited) take() []*tracepb.ResourceSpans {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := l.kept
-	l.kept = nil
-	return out
-}
-
-// keep puts the spans of a call aside, and forgets the oldest where there are too many.
-func (l *limited) keep(c []*tracepb.ResourceSpans) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.kept = append(l.kept, c...)
-	count := 0
-	for i, resource := range slices.Backward(l.kept) {
-		if count += spansIn(resource); count > keptSpans {
-			l.kept = slices.Clone(l.kept[i+1:])
-			return
-		}
-	}
-}
-
-func spansIn(resource *tracepb.ResourceSpans) (n int) {
-	for _, scope := range resource.GetScopeSpans() {
-		n += len(scope.GetSpans())
-	}
-	return n
 }
 
 // call is one upload while it is filled.

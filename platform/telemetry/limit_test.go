@@ -188,6 +188,39 @@ func TestWhatRanOutOfTimeIsSentWithTheNext(t *testing.T) {
 	}
 }
 
+// TestCollectorGetsWhatRanOutOfTime: the same without X-Ray's limits.
+func TestCollectorGetsWhatRanOutOfTime(t *testing.T) {
+	u := &uploads{}
+	p := &patient{Client: u}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	now := time.Now()
+	if err := p.UploadTraces(over, resourceSpans(protoSpan("cold", now, 0))); err == nil {
+		t.Error("uploaded in no time")
+	}
+	if err := p.UploadTraces(t.Context(), resourceSpans(protoSpan("warm", now, 0))); err != nil {
+		t.Error(err)
+	}
+	if names := strings.Join(within(t, u.calls, now), " "); names != "cold warm" || len(u.calls) != 1 {
+		t.Errorf("sent %s in %d calls", names, len(u.calls))
+	}
+	u.err = errors.New("refused")
+	if err := p.UploadTraces(t.Context(), resourceSpans(protoSpan("bad", now, 0))); err == nil || p.kept != nil {
+		t.Errorf("%v, kept %v", err, p.kept)
+	}
+	u.calls, u.err = nil, nil
+	_ = p.UploadTraces(over, resourceSpans(protoSpan("last", now, 0)))
+	if err := p.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := p.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if names := strings.Join(within(t, u.calls, now), " "); names != "last" || len(u.calls) != 1 {
+		t.Errorf("the end sent %s in %d calls", names, len(u.calls))
+	}
+}
+
 func TestResourceIsTrimmed(t *testing.T) {
 	all := resourceSpans(protoSpan("a", time.Now(), 0))
 	for i := range 100 {

@@ -217,8 +217,7 @@ const FlushTimeout = 200 * time.Millisecond
 // Flush sends what has been recorded so far. A function's host calls it before it answers, because a
 // frozen process sends nothing. It takes at most [FlushTimeout], less if ctx has an earlier deadline,
 // and no notice of ctx being cancelled. What cannot be sent in that time is tried again with the next
-// spans (X-Ray) or lost (a collector), which is never worth failing the work for, so nothing is
-// returned; the log says so at debug.
+// spans, which is never worth failing the work for, so nothing is returned; the log says so at debug.
 func (t *Telemetry) Flush(ctx context.Context) {
 	if t.provider == nil && t.meters == nil {
 		return

@@ -34,10 +34,7 @@ const (
 	concurrency = 64
 )
 
-// Spec is the scanner with all its scan types in one process.
-var Spec = SpecFor(All()...)
-
-// SpecFor is a scanner of some scan types only, so that each can be deployed with the memory it needs.
+// SpecFor is a scanner of some scan types, so that each can be deployed with the memory it needs. Package all has them all.
 func SpecFor(list ...probes.Probe) app.Spec {
 	s := app.Spec{
 		Name: name, Trust: app.HostileNetwork,

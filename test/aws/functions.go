@@ -13,6 +13,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/ingest"
 	"github.com/riskprofiler/riskprofiler/services/reporter"
 	"github.com/riskprofiler/riskprofiler/services/scanner"
+	"github.com/riskprofiler/riskprofiler/services/scanner/all"
 	"github.com/riskprofiler/riskprofiler/services/scheduler"
 )
 
@@ -55,10 +56,10 @@ func Functions() []Function {
 	for _, s := range []app.Spec{ingest.Spec, scheduler.Spec, correlator.Spec, reporter.Spec, gateway.Spec} {
 		out = append(out, Function{Name: s.Name, Package: "./services/" + s.Name + "/cmd/" + s.Name, Spec: s})
 	}
-	caller := scanner.Spec
+	caller := all.Spec
 	caller.Consumes, caller.Sends, caller.Timeout = nil, nil, callTimeout
 	out = append(out, Function{Name: caller.Name, Package: "./services/scanner/cmd/scanner", Spec: caller})
-	for _, p := range scanner.All() {
+	for _, p := range all.Probes() {
 		name := "scanner-" + strings.TrimPrefix(scanner.Queue(p.ScanType()), "scan-")
 		out = append(out, Function{Name: name, Package: "./services/scanner/cmd/" + name, Spec: scanner.SpecFor(p)})
 	}

@@ -49,19 +49,19 @@ const (
 // stories are the ways that one assessment takes through the functions: names of spans from the request down, each caused by the
 // one before it, over parents and links, with others between them.
 var stories = map[string][]string{
-	"request":                  {"gateway", createAssessment, createAssessment, "Lambda.Invoke"},
-	"another function":         {"gateway", createAssessment, "scheduler", createAssessment, "SFN.StartExecution"},
-	"waves":                    {"gateway", createAssessment, "scheduler", nextWave},
-	"a scan job":               {"gateway", createAssessment, "handle scan-http", "scan http"},
-	"its scope":                {"gateway", "handle scan-http", "riskprofiler.ingest.v1.IngestService/CheckScope", "ingest"},
-	"its evidence":             {"gateway", "handle scan-http", "S3.PutObject"},
-	"the call that sends":      {"gateway", "handle scan-http", "send results", "SQS.SendMessageBatch"},
-	"a result":                 {"gateway", createAssessment, "handle scan-http", "send results", "handle results", "send changes", "handle changes", "evaluate", assetState},
-	"its task":                 {"gateway", createAssessment, "handle scan-http", "handle results", "SFN.SendTaskSuccess"},
-	"the end":                  {"gateway", createAssessment, "correlator", evaluateAll, "evaluate", assetState},
-	"a risk":                   {"gateway", createAssessment, "evaluate", "write correlator", storeRisk},
-	"report":                   {"gateway", createAssessment, "reporter", "riskprofiler.reporter.v1.ReporterService/CreateReport"},
-	"notification":             {"gateway", createAssessment, "reporter", "riskprofiler.reporter.v1.ReporterService/Notify"},
+	"request":             {"gateway", createAssessment, createAssessment, "Lambda.Invoke"},
+	"another function":    {"gateway", createAssessment, "scheduler", createAssessment, "SFN.StartExecution"},
+	"waves":               {"gateway", createAssessment, "scheduler", nextWave},
+	"a scan job":          {"gateway", createAssessment, "handle scan-http", "scan http"},
+	"its scope":           {"gateway", "handle scan-http", "riskprofiler.ingest.v1.IngestService/CheckScope", "ingest"},
+	"its evidence":        {"gateway", "handle scan-http", "S3.PutObject"},
+	"the call that sends": {"gateway", "handle scan-http", "send results", "SQS.SendMessageBatch"},
+	"a result":            {"gateway", createAssessment, "handle scan-http", "send results", "handle results", "send changes", "handle changes", "evaluate", assetState},
+	"its task":            {"gateway", createAssessment, "handle scan-http", "handle results", "SFN.SendTaskSuccess"},
+	"the end":             {"gateway", createAssessment, "correlator", evaluateAll, "evaluate", assetState},
+	"a risk":              {"gateway", createAssessment, "evaluate", "write correlator", storeRisk},
+	"report":              {"gateway", createAssessment, "reporter", "riskprofiler.reporter.v1.ReporterService/CreateReport"},
+	"notification":        {"gateway", createAssessment, "reporter", "riskprofiler.reporter.v1.ReporterService/Notify"},
 }
 
 // TestTraceOfFunctions: an assessment by Lambda functions is one story from the REST request to the evaluation that stores the

@@ -16,7 +16,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/gateway"
 	"github.com/riskprofiler/riskprofiler/services/ingest"
 	"github.com/riskprofiler/riskprofiler/services/reporter"
-	"github.com/riskprofiler/riskprofiler/services/scanner"
+	"github.com/riskprofiler/riskprofiler/services/scanner/all"
 	"github.com/riskprofiler/riskprofiler/services/scheduler"
 )
 
@@ -41,7 +41,7 @@ func platform(t *testing.T) (address, key string) {
 	}
 	host, err := app.Build(t.Context(), app.Options{
 		Drivers: drivers.Embedded, Telemetry: quiet,
-		Specs:    []app.Spec{ingest.Spec, scheduler.Spec, scanner.Spec, correlator.Spec, reporter.Spec, gateway.Spec},
+		Specs:    []app.Spec{ingest.Spec, scheduler.Spec, all.Spec, correlator.Spec, reporter.Spec, gateway.Spec},
 		Settings: map[string]string{"RISKPROFILER_DATA": t.TempDir(), "RISKPROFILER_LISTEN": address},
 	})
 	if err != nil {

@@ -39,7 +39,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/gateway"
 	"github.com/riskprofiler/riskprofiler/services/ingest"
 	"github.com/riskprofiler/riskprofiler/services/reporter"
-	"github.com/riskprofiler/riskprofiler/services/scanner"
+	"github.com/riskprofiler/riskprofiler/services/scanner/all"
 	"github.com/riskprofiler/riskprofiler/services/scheduler"
 )
 
@@ -60,7 +60,7 @@ func platform(b *testing.B) (address, key string, host *app.Host) {
 	}
 	host, err = app.Build(b.Context(), app.Options{
 		Drivers: drivers.Embedded, Telemetry: quiet,
-		Specs: []app.Spec{ingest.Spec, scheduler.Spec, scanner.Spec, correlator.Spec, reporter.Spec, gateway.Spec},
+		Specs: []app.Spec{ingest.Spec, scheduler.Spec, all.Spec, correlator.Spec, reporter.Spec, gateway.Spec},
 		Settings: map[string]string{
 			"RISKPROFILER_DATA": b.TempDir(), "RISKPROFILER_LISTEN": address,
 			"RISKPROFILER_KEY_RATE": "1000000000", "RISKPROFILER_TENANT_REQUEST_RATE": "1000000000",

@@ -7,25 +7,27 @@ import (
 	"time"
 )
 
-// Tick plays a schedule of EventBridge Scheduler whose target is a function: it invokes it with {"schedule": name} at every
-// interval until ctx ends. AWS's shortest interval is a minute. A tick that failed is told and not repeated: the next one
+// Tick plays a schedule of EventBridge Scheduler whose target is a function: it invokes it with {"schedule": name, "time": when
+// it was due} at every interval until ctx ends. The time is what <aws.scheduler.scheduled-time> in an input is replaced by
+// (https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html). AWS's shortest interval is a minute. A tick that failed is told and not repeated: the next one
 // comes anyway.
 func Tick(ctx context.Context, invoke Invoker, function, name string, every time.Duration, log *slog.Logger) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	payload, err := json.Marshal(map[string]string{"schedule": name})
-	if err != nil {
-		log.ErrorContext(ctx, "schedule cannot be written", "schedule", name, "error", err)
-		return
-	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
+		var due time.Time
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case due = <-ticker.C:
+		}
+		payload, err := json.Marshal(map[string]string{"schedule": name, "time": due.UTC().Format(time.RFC3339)})
+		if err != nil {
+			log.ErrorContext(ctx, "schedule cannot be written", "schedule", name, "error", err)
+			return
 		}
 		r, err := invoke(ctx, Invocation{Function: function, Payload: payload})
 		switch {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/riskprofiler/riskprofiler/platform/app"
 	"github.com/riskprofiler/riskprofiler/platform/drivers"
-	"github.com/riskprofiler/riskprofiler/services/scanner"
+	"github.com/riskprofiler/riskprofiler/services/scanner/all"
 )
 
-func main() { os.Exit(app.Main(os.Stderr, drivers.Default, scanner.Spec)) }
+func main() { os.Exit(app.Main(os.Stderr, drivers.Default, all.Spec)) }

@@ -1,6 +1,8 @@
-package scanner
+// Package all is the scanner with every scan type. It is apart, so that a scanner of one scan type links no other.
+package all
 
 import (
+	"github.com/riskprofiler/riskprofiler/services/scanner"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/dns"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http"
@@ -9,8 +11,11 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/tls"
 )
 
-// All are the scan types of this scanner, one line each.
-func All() []probes.Probe {
+// Spec is the scanner with all its scan types in one process.
+var Spec = scanner.SpecFor(Probes()...)
+
+// Probes are the scan types, one line each.
+func Probes() []probes.Probe {
 	return []probes.Probe{
 		dns.New(dns.Options{}),
 		port.New(),
