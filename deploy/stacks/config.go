@@ -24,6 +24,8 @@ type Config struct {
 	Provisioned int
 	// EdgeConcurrency reserves so many instances for the edge and bounds it to them; 0 for neither.
 	EdgeConcurrency int
+	// ScanConcurrency is how many invocations each scan type may have at a time; 0: what its Spec says.
+	ScanConcurrency int
 	// Rate and Burst are requests a second that the API takes in all.
 	Rate, Burst int
 	// LogDays is how long logs are kept.
@@ -90,6 +92,9 @@ var options = []option{
 	{"provisioned", "instances of the edge function that are kept warm (0)", func(c *Config, v string) error { return number(&c.Provisioned, v, 0, 1000) }},
 	{"edgeConcurrency", "instances reserved for the edge function, and its limit (0: neither)", func(c *Config, v string) error {
 		return number(&c.EdgeConcurrency, v, 0, 1000)
+	}},
+	{"scanConcurrency", "invocations of each scan type at a time (64)", func(c *Config, v string) error {
+		return number(&c.ScanConcurrency, v, 2, 1000) // what an event source mapping takes
 	}},
 	{"rate", "requests a second that the API takes (200)", func(c *Config, v string) error { return number(&c.Rate, v, 1, 10_000) }},
 	{"burst", "requests at once that the API takes (400)", func(c *Config, v string) error { return number(&c.Burst, v, 1, 10_000) }},

@@ -167,7 +167,11 @@ func TestQueues(t *testing.T) {
 			source := r.named("AWS::Lambda::EventSourceMapping", "EventSourceArn", "arn:aws:sqs:REGION:ACCOUNT:rp-test-"+q.Name+".fifo").Properties
 			equal(t, q.Name+" function", r.text(source["FunctionName"]), "arn:aws:lambda:REGION:ACCOUNT:function:rp-test-"+q.Function+":events")
 			equal(t, q.Name+" answers", source["FunctionResponseTypes"], []string{"ReportBatchItemFailures"})
-			equal(t, q.Name+" concurrency", at(source, "ScalingConfig", "MaximumConcurrency"), q.Concurrency)
+			limit := q.Concurrency
+			if strings.HasPrefix(q.Function, "scanner-") {
+				limit = full.config.ScanConcurrency
+			}
+			equal(t, q.Name+" concurrency", at(source, "ScalingConfig", "MaximumConcurrency"), limit)
 			equal(t, q.Name+" batch", source["BatchSize"], q.Batch)
 			if source["FilterCriteria"] != nil || source["MaximumBatchingWindowInSeconds"] != nil {
 				t.Errorf("queue %s filters or waits: a filter deletes for good, and FIFO has no window", q.Name)

@@ -1,6 +1,8 @@
 package stacks
 
 import (
+	"slices"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
@@ -8,6 +10,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"github.com/riskprofiler/riskprofiler/deploy/plan"
+	"github.com/riskprofiler/riskprofiler/platform/app"
 )
 
 // serviceStack is what the parts of one service's stack share while they are made.
@@ -33,6 +36,7 @@ func newServiceStack(scope constructs.Construct, c Config, service plan.Service,
 		queueConstructs: map[string]constructs.IConstruct{}, alarms: alarms{stack: stack, names: n},
 	}
 	s.key = awskms.Key_FromKeyArn(stack, jsii.String("Key"), s.keyArn)
+	service.Queues = limited(service, c.ScanConcurrency)
 	s.store(service)
 	functions := map[string]built{}
 	for _, f := range service.Functions {
@@ -49,6 +53,19 @@ func newServiceStack(scope constructs.Construct, c Config, service plan.Service,
 		s.api(edge)
 	}
 	return stack
+}
+
+// limited are the service's queues with the operator's own limit for those of scanners.
+func limited(service plan.Service, concurrency int) []plan.Queue {
+	queues := slices.Clone(service.Queues)
+	for i := range queues {
+		for _, f := range service.Functions {
+			if concurrency > 0 && f.Name == queues[i].Function && f.Spec.Trust == app.HostileNetwork {
+				queues[i].Concurrency = concurrency
+			}
+		}
+	}
+	return queues
 }
 
 // store makes what the service keeps.

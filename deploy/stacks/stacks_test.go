@@ -69,7 +69,7 @@ func synthesize() error {
 	for into, given := range map[*deployment]map[string]string{
 		&full: {
 			"prefix": "rp-test", "issuer": "https://issuer.example/pool", "audience": "console", "tenantClaim": "tenant", "provisioned": "2", "edgeConcurrency": "50", "arch": "amd64",
-			"rate": "70", "burst": "90", "logDays": "14",
+			"scanConcurrency": "300", "rate": "70", "burst": "90", "logDays": "14",
 		},
 		&plain: {},
 	} {

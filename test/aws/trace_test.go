@@ -306,14 +306,21 @@ func (s *traces) isDescribed(t *testing.T, prefix string) {
 		services[prefix+"-"+f.Name] = f.Spec.Name
 	}
 	seen := map[string]int{}
-	requests := map[string]string{}
+	requests, failed := map[string]string{}, map[string]int{}
 	for _, span := range s.spans {
 		seen[span.Resource["faas.name"]]++
+		if span.Failed {
+			failed[span.Name+" "+span.Attributes["error.type"]]++
+		}
 		problems := slices.Concat(wrongResource(span, services), wrongInvocation(span, prefix), wrongMessage(span), s.wrongCall(span, requests))
 		if len(problems) > 0 {
 			t.Errorf("%s %q of %s: %s; it has %v", span.Kind, span.Name, span.Resource["faas.name"], strings.Join(problems, ", "), span.Attributes)
 		}
 	}
+	if len(requests) == 0 {
+		t.Error("no call to AWS has the id of its request")
+	}
+	t.Logf("%d calls to AWS; what failed: %v", len(requests), failed)
 	for _, f := range Functions() {
 		// Some functions have nothing to do in this scenario.
 		t.Logf("%-18s %d spans", f.Name, seen[prefix+"-"+f.Name])
