@@ -67,7 +67,9 @@ func TestFrontPassesOn(t *testing.T) {
 }
 
 func TestFrontErrors(t *testing.T) {
-	pass := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) { return handler(ctx, req) }
+	pass := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		return handler(ctx, req)
+	}
 	fail := func(err error) grpc.UnaryServerInterceptor {
 		return func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) { return nil, err }
 	}
@@ -81,7 +83,9 @@ func TestFrontErrors(t *testing.T) {
 		{"of the service", "absent", pass, codes.NotFound, 1, "no such service"},
 		{"of an interceptor", "", fail(fault.New(fault.Unauthenticated, "no key")), codes.Unauthenticated, 0, "no key"},
 		{"that is no fault", "", fail(errors.New("secret words")), codes.Internal, 1, "internal error"},
-		{"panic", "", func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) { panic("secret words") }, codes.Internal, 1, "internal error"},
+		{"panic", "", func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) {
+			panic("secret words")
+		}, codes.Internal, 1, "internal error"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := newFront(&behind{}, c.in).Check(t.Context(), &healthv1.HealthCheckRequest{Service: c.service})

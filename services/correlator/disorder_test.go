@@ -101,9 +101,9 @@ func simulate(t *testing.T, seed uint64, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tables.Close()                                                                                        //nolint:errcheck // a test's own file
-	random := rand.New(rand.NewPCG(seed, 1))                                                                    //nolint:gosec // repeatable by its seed
-	p := &present{random: rand.New(rand.NewPCG(seed, 2)), states: map[string]*ingestv1.GetAssetStateResponse{}} //nolint:gosec // repeatable
+	defer tables.Close()
+	random := rand.New(rand.NewPCG(seed, 1))
+	p := &present{random: rand.New(rand.NewPCG(seed, 2)), states: map[string]*ingestv1.GetAssetStateResponse{}}
 	s := New(Deps{
 		Table: table.New(tables.Table("correlator"), table.Options{Name: "correlator"}), Ingest: p, Logger: slog.New(slog.DiscardHandler),
 		Self: func(ctx context.Context, _ string) context.Context { return ctx },

@@ -21,8 +21,8 @@ type collections map[string]http.Handler
 // collectionForm finds the collection in the path of a google.api.http rule: /v1/assets, /v1/{name=assets/*}:verb.
 var collectionForm = regexp.MustCompile(`^/v1/(?:\{[a-z0-9_.]+=)?([A-Za-z-]+)`)
 
-// newCollections has one handler made for every set of contracts that share a collection.
-func newCollections(make func(contracts []string) (http.Handler, error)) (collections, error) {
+// newCollections calls handle once for every set of contracts that share a collection.
+func newCollections(handle func(contracts []string) (http.Handler, error)) (collections, error) {
 	shown := map[string][]string{}
 	for _, r := range routes {
 		paths, err := pathsOf(r.contract)
@@ -43,7 +43,7 @@ func newCollections(make func(contracts []string) (http.Handler, error)) (collec
 	for collection, contracts := range shown {
 		set := strings.Join(contracts, " ")
 		if made[set] == nil {
-			h, err := make(contracts)
+			h, err := handle(contracts)
 			if err != nil {
 				return nil, err
 			}
