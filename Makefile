@@ -55,7 +55,7 @@ test-aws: ## Run every test against servers that stand in for AWS (needs Python 
 
 .PHONY: bench
 bench: ## Run the benchmarks, each with its floor beside it, and print the ratios
-	go test -run '^$$' -bench . -benchtime 20000x ./test/speed
+	go test -run '^$$' -bench . -benchtime 40000x -count 3 ./test/speed
 	go test -run '^$$' -bench ColdStart -benchtime 1x -timeout 30m ./test/aws
 	cd services/scanner && go test -run '^$$' -bench PortScan -benchtime 3x ./probes/port
 	cd platform && go test -run '^$$' -bench . -benchtime 1s ./wire ./table/sqlitetable ./queue/sqlitequeue ./ratelimit

@@ -31,8 +31,8 @@ const (
 
 	// Page caches, in KiB: each connection has its own, and the whole platform is to stay small. The
 	// writer's is given back once there was nothing to write for idleTime.
-	writerCacheKiB = 8192
-	readerCacheKiB = 256
+	writerCacheKiB = 16384
+	readerCacheKiB = 1024
 	idleTime       = 10 * time.Second
 	// The journal is copied back into the file when it has this many pages of 4 KiB. SQLite's
 	// default of 1000 copies pages that are written again and again four times as often. Should it

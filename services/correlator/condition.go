@@ -96,8 +96,8 @@ func (k *check) holds(s scene) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !p.screen.passes(s.fact) {
-		return false, nil
+	if passes := p.screen.passes(s.fact); !passes || p.screen.whole {
+		return passes, nil
 	}
 	out, _, err := p.holds.Eval(s.variables)
 	if err != nil {

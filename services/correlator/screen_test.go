@@ -22,10 +22,12 @@ func TestScreenAgreesWithCEL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, v := range p.screen.values {
-			names[v] = true
+		for _, t := range p.screen.terms {
+			for _, v := range t.values {
+				names[v] = true
+			}
 		}
-		if p.screen.field != nil {
+		if len(p.screen.terms) > 0 {
 			screened++
 		}
 	}
@@ -65,23 +67,28 @@ func TestScreenOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for condition, want := range map[string]int{
-		"service.name == 'ssh' && service.tls":                1,
-		"service.tls && service.name in ['a', 'b']":           2,
-		"service.name in ['a', service.product]":              0,
-		"service.name == 'a' || service.tls":                  0,
-		"!(service.name == 'a')":                              0,
-		"asset.value == 'a'":                                  0,
-		"service.port == 1u":                                  0,
-		"service.tls && (service.tls && service.name == 'x')": 1,
+	for _, c := range []struct {
+		condition string
+		terms     int
+		whole     bool
+	}{
+		{"service.name == 'ssh' && service.tls", 2, true},
+		{"service.tls && service.name in ['a', 'b']", 2, true},
+		{"service.name != 'a' && !service.tls && !(service.name in ['b'])", 3, true},
+		{"service.name == 'a' && service.port == 1u", 1, false},
+		{"service.name in ['a', service.product]", 0, false},
+		{"service.name == 'a' || service.tls", 0, false},
+		{"asset.value == 'a'", 0, false},
+		{"service.name in []", 0, false},
+		{"service.tls && (service.weak_algorithms.size() > 0 && service.name == 'x')", 2, false},
 	} {
-		_, ast, err := compileOne(env, condition, cel.BoolType)
+		_, ast, err := compileOne(env, c.condition, cel.BoolType)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := screenOf(ast.NativeRep().Expr(), "service", (&modelv1.ServiceFact{}).ProtoReflect().Descriptor())
-		if len(got.values) != want {
-			t.Errorf("%s: screen with %d values, want %d", condition, len(got.values), want)
+		if len(got.terms) != c.terms || got.whole != c.whole {
+			t.Errorf("%s: %d terms, whole %v; want %d, %v", c.condition, len(got.terms), got.whole, c.terms, c.whole)
 		}
 	}
 }

@@ -23,11 +23,13 @@ const (
 	// The usual puts in one statement each: they change no row where anything is unusual (the
 	// condition fails, the item has expired or moves in an index, the revision is damaged), and then
 	// the long way finds out what it is. quickPut is for an item in no index, with Any or Absent;
-	// quickPutIf for a condition on the revision, with the indexes as they were.
+	// insertNew for one in indexes that is not there yet; quickPutIf for a condition on the revision, with the indexes as they were.
 	quickPut = `INSERT INTO items (tbl, pk, sk, rev, ver, exp, crc, ix, val) VALUES (?, ?, ?, 1, ~1, ?, ?, NULL, ?)
 		ON CONFLICT (tbl, pk, sk) DO UPDATE SET rev = rev + 1, ver = ~(rev + 1),
 			exp = excluded.exp, crc = excluded.crc, val = excluded.val
 		WHERE ? AND ver = ~rev AND ix IS NULL AND (exp = 0 OR exp > ?)`
+	insertNew = `INSERT INTO items (tbl, pk, sk, rev, ver, exp, crc, ix, val) VALUES (?, ?, ?, 1, ~1, ?, ?, ?, ?)
+		ON CONFLICT (tbl, pk, sk) DO NOTHING`
 	quickPutIf = `UPDATE items SET rev = rev + 1, ver = ~(rev + 1), exp = ?, crc = ?, val = ?
 		WHERE tbl = ? AND pk = ? AND sk = ? AND rev = ? AND ver = ~rev AND ix IS ? AND (exp = 0 OR exp > ?)`
 )
@@ -62,33 +64,53 @@ func applyAll(c *sqlitedb.Conn, changes []change, now int64) error {
 	if len(changes) == 1 || !conditional(changes) {
 		// Nothing can conflict after something was changed.
 		for i := range changes {
-			done, err := changes[i].quick(c, now)
-			if err == nil && !done {
-				err = applyEach(c, changes[i:i+1], i, now)
-			}
-			if err != nil {
+			if err := changes[i].applyAlone(c, i, now); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return applyEach(c, changes, 0, now)
+	return applyEach(c, changes, now)
+}
+
+// applyAlone applies a change that is a transaction of its own, or that cannot conflict.
+func (ch *change) applyAlone(c *sqlitedb.Conn, position int, now int64) error {
+	if done, err := ch.quick(c, now); done || err != nil {
+		return err
+	}
+	if err := ch.check(c, position, now); err != nil {
+		return err
+	}
+	return ch.apply(c)
 }
 
 // applyEach tests all conditions first: a transaction that has changed nothing is free to give up.
-// The first change has that position in the call.
-func applyEach(c *sqlitedb.Conn, changes []change, position int, now int64) error {
+func applyEach(c *sqlitedb.Conn, changes []change, now int64) error {
 	for i := range changes {
-		if err := changes[i].check(c, position+i, now); err != nil {
+		if changes[i].unconditional() {
+			continue
+		}
+		if err := changes[i].check(c, i, now); err != nil {
 			return err
 		}
 	}
 	for i := range changes {
-		if err := changes[i].apply(c); err != nil {
+		if err := changes[i].applyChecked(c, i, now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unconditional is a put that nothing can stop: it need not look before the others were tested.
+func (ch *change) unconditional() bool { return ch.If == table.Any && !ch.Delete && !ch.Check }
+
+// applyChecked applies a change that was tested, or that needs no test.
+func (ch *change) applyChecked(c *sqlitedb.Conn, position int, now int64) error {
+	if ch.unconditional() {
+		return ch.applyAlone(c, position, now)
+	}
+	return ch.apply(c)
 }
 
 func conditional(changes []change) bool {
@@ -107,6 +129,11 @@ func (ch *change) quick(c *sqlitedb.Conn, now int64) (done bool, err error) {
 	case row.ix == nil:
 		n, err = c.Exec(quickPut, row.tbl, row.key.Partition, row.key.Sort, row.expires, row.crc(), ch.value(),
 			ch.If == table.Any, now)
+	default:
+		n, err = c.Exec(insertNew, row.tbl, row.key.Partition, row.key.Sort, row.expires, row.crc(), row.ix, ch.value())
+		if err == nil && n == 1 {
+			err = movePlaces(c, row.tbl, row.key, nil, ch.Item.Indexes)
+		}
 	}
 	return n == 1, err
 }
