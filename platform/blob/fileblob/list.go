@@ -3,27 +3,18 @@ package fileblob
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"io/fs"
 	"slices"
 	"strings"
 
 	"github.com/riskprofiler/riskprofiler/platform/blob"
-	"github.com/riskprofiler/riskprofiler/platform/fault"
 )
 
 // List implements [blob.Bucket]. It reads every folder on the way of a page whole, so a page costs
 // as much as its folders are large.
 func (b *Bucket) List(ctx context.Context, prefix, pageToken string, limit int) ([]blob.Object, string, error) {
-	if err := blob.CheckPrefix(prefix); err != nil {
-		return nil, "", err
-	}
-	limit, err := blob.PageLimit(limit)
-	if err != nil {
-		return nil, "", err
-	}
-	after, err := decodeToken(prefix, pageToken)
+	after, limit, err := blob.CheckList(prefix, pageToken, limit)
 	if err != nil {
 		return nil, "", err
 	}
@@ -35,7 +26,7 @@ func (b *Bucket) List(ctx context.Context, prefix, pageToken string, limit int) 
 		return w.found, "", nil
 	}
 	page := w.found[:limit]
-	return page, encodeToken(page[limit-1].Key), nil
+	return page, blob.PageToken(page[limit-1].Key), nil
 }
 
 // walk goes through the keys in order.
@@ -118,18 +109,4 @@ func (b *Bucket) readDir(dir string) ([]fs.DirEntry, error) {
 	}
 	defer func() { _ = d.Close() }() // it was only read
 	return d.ReadDir(-1)
-}
-
-// A page token is the last key of the page before.
-func encodeToken(key string) string { return base64.RawURLEncoding.EncodeToString([]byte(key)) }
-
-func decodeToken(prefix, token string) (string, error) {
-	if token == "" {
-		return "", nil
-	}
-	key, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || blob.CheckKey(string(key)) != nil || !strings.HasPrefix(string(key), prefix) {
-		return "", fault.New(fault.Invalid, "list blobs: the page token is not one of this listing")
-	}
-	return string(key), nil
 }

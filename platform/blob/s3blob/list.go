@@ -2,27 +2,17 @@ package s3blob
 
 import (
 	"context"
-	"encoding/base64"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/riskprofiler/riskprofiler/platform/blob"
-	"github.com/riskprofiler/riskprofiler/platform/fault"
 )
 
 // List implements [blob.Bucket]. S3 lists general purpose buckets in the byte order of the keys:
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 func (b *Bucket) List(ctx context.Context, prefix, pageToken string, limit int) ([]blob.Object, string, error) {
-	if err := blob.CheckPrefix(prefix); err != nil {
-		return nil, "", err
-	}
-	limit, err := blob.PageLimit(limit)
-	if err != nil {
-		return nil, "", err
-	}
-	after, err := decodeToken(prefix, pageToken)
+	after, limit, err := blob.CheckList(prefix, pageToken, limit)
 	if err != nil {
 		return nil, "", err
 	}
@@ -45,7 +35,7 @@ func (b *Bucket) List(ctx context.Context, prefix, pageToken string, limit int) 
 		case !aws.ToBool(out.IsTruncated):
 			return page, "", nil
 		case len(page) > 0:
-			return page, encodeToken(page[len(page)-1].Key), nil
+			return page, blob.PageToken(page[len(page)-1].Key), nil
 		}
 		in.ContinuationToken = out.NextContinuationToken // only what others stored: go on
 	}
@@ -60,18 +50,4 @@ func objects(out *s3.ListObjectsV2Output) []blob.Object {
 		}
 	}
 	return found
-}
-
-// A page token is the last key of the page before: S3's own tokens cannot be checked before they are sent.
-func encodeToken(key string) string { return base64.RawURLEncoding.EncodeToString([]byte(key)) }
-
-func decodeToken(prefix, token string) (string, error) {
-	if token == "" {
-		return "", nil
-	}
-	key, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || blob.CheckKey(string(key)) != nil || !strings.HasPrefix(string(key), prefix) {
-		return "", fault.New(fault.Invalid, "list blobs: the page token is not one of this listing")
-	}
-	return string(key), nil
 }
