@@ -80,6 +80,8 @@ class Handler(WSGIRequestHandler):
     """Keeps connections open and logs nothing."""
 
     protocol_version = "HTTP/1.1"
+    # Header and body go out in two writes: with Nagle's algorithm each answer would wait for the client's delayed acknowledgement.
+    disable_nagle_algorithm = True
 
     def log(self, *args):
         pass

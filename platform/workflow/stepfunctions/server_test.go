@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"google.golang.org/grpc/test/bufconn"
+
 	"github.com/riskprofiler/riskprofiler/platform/awsclient"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/table"
@@ -35,7 +37,7 @@ const (
 // stricter than the runner it is too: a name is taken by another input, a token is answered once.
 type server struct {
 	runner *workflow.Runner
-	listen pipes
+	listen *bufconn.Listener
 
 	mu       sync.Mutex
 	inputs   map[string]string
@@ -55,38 +57,9 @@ func (e *apiError) Error() string { return e.code }
 
 func refusal(code string) error { return &apiError{http.StatusBadRequest, code, "said by the server"} }
 
-// pipes is a listener in memory.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  *sync.Once
-}
-
-func newPipes() pipes { return pipes{make(chan net.Conn), make(chan struct{}), &sync.Once{}} }
-
-func (p pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes"} }
-
-func (p pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case p.conns <- there:
-		return here, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
+// pipeBytes is how much a connection holds that was written and not read: more than any message here. Without it a request would be
+// answered before all of it was written, and its connection be closed under the next one.
+const pipeBytes = 1 << 20
 
 // open starts a server with a runner behind it.
 func open(t *testing.T, o *workflowtest.Outside) *server {
@@ -99,7 +72,7 @@ func open(t *testing.T, o *workflowtest.Outside) *server {
 	for name, text := range o.Machines {
 		definitions[name] = []byte(text)
 	}
-	s := &server{inputs: map[string]string{}, settled: map[string]bool{}, listen: newPipes()}
+	s := &server{inputs: map[string]string{}, settled: map[string]bool{}, listen: bufconn.Listen(pipeBytes)}
 	s.runner, err = workflow.NewRunner(workflow.RunnerOptions{
 		Table:    table.New(db.Table("workflows"), table.Options{Name: "workflows"}),
 		Machines: definitions, Resources: map[string]string{"Queue": "jobs", "Function": "worker"},
@@ -124,7 +97,7 @@ func open(t *testing.T, o *workflowtest.Outside) *server {
 
 // engine is the driver in front of the server.
 func (s *server) engine(t *testing.T, l awsclient.Location) *stepfunctions.Engine {
-	transport := &http.Transport{DialContext: s.listen.dial}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listen.DialContext(ctx) }}
 	t.Cleanup(transport.CloseIdleConnections)
 	c, err := awsclient.Load(context.Background(), l, config.WithCredentialsProvider(
 		aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
