@@ -49,7 +49,7 @@ func equal(t *testing.T, what string, got, want any) {
 	}
 }
 
-// Functions have what their Spec says, and both aliases point at one published version that stays when the next one comes.
+// Functions have what their Spec says, and all three aliases point at one published version that stays when the next one comes.
 func TestFunctions(t *testing.T) {
 	both(t, func(t *testing.T, d deployment) {
 		arch := map[string]string{"amd64": "x86_64", "arm64": "arm64"}[d.config.Arch]
