@@ -116,7 +116,7 @@ func (db *DB) openWriter(ctx context.Context) (*Conn, error) {
 		return nil, err
 	}
 	err = db.untilFree(ctx, func() error {
-		if err := db.recognize(c); err != nil {
+		if err := db.recognizeAlone(c); err != nil {
 			return err
 		}
 		return c.setWAL()
@@ -157,8 +157,22 @@ func (db *DB) openReader() (*Conn, error) {
 	return c, nil
 }
 
+// recognizeAlone is recognize in a transaction of its own: between two of its questions another process
+// may make the file's schema, and the answers would then tell of a file that never was.
+func (db *DB) recognizeAlone(c *Conn) error {
+	if _, err := c.Exec("BEGIN"); err != nil {
+		return err
+	}
+	if err := db.recognize(c); err != nil {
+		_, _ = c.Exec("ROLLBACK") // it has only read; err says more
+		return err
+	}
+	_, err := c.Exec("COMMIT")
+	return err
+}
+
 // recognize refuses a file that is not ours, or that a newer program has written. An empty one is
-// ours.
+// ours. It is called within a transaction.
 func (db *DB) recognize(c *Conn) error {
 	id, err := c.number("PRAGMA application_id")
 	if err != nil {
