@@ -14,14 +14,19 @@ type factKind struct {
 
 // facts by the name under which a condition reads them.
 var facts = map[string]*factKind{
-	"dns":      {&modelv1.DnsFact{}, modelv1.ScanType_SCAN_TYPE_DNS},
-	"mail":     {&modelv1.MailFact{}, modelv1.ScanType_SCAN_TYPE_DNS},
-	"dangling": {&modelv1.DanglingFact{}, modelv1.ScanType_SCAN_TYPE_DNS},
-	"ports":    {&modelv1.PortsFact{}, modelv1.ScanType_SCAN_TYPE_PORT},
-	"service":  {&modelv1.ServiceFact{}, modelv1.ScanType_SCAN_TYPE_SERVICE},
-	"tls":      {&modelv1.TlsFact{}, modelv1.ScanType_SCAN_TYPE_TLS},
-	"http":     {&modelv1.HttpFact{}, modelv1.ScanType_SCAN_TYPE_HTTP},
-	"exposure": {&modelv1.ExposureFact{}, modelv1.ScanType_SCAN_TYPE_HTTP},
+	"dns":           {&modelv1.DnsFact{}, modelv1.ScanType_SCAN_TYPE_DNS},
+	"mail":          {&modelv1.MailFact{}, modelv1.ScanType_SCAN_TYPE_DNS},
+	"dangling":      {&modelv1.DanglingFact{}, modelv1.ScanType_SCAN_TYPE_DNS},
+	"ports":         {&modelv1.PortsFact{}, modelv1.ScanType_SCAN_TYPE_PORT},
+	"service":       {&modelv1.ServiceFact{}, modelv1.ScanType_SCAN_TYPE_SERVICE},
+	"tls":           {&modelv1.TlsFact{}, modelv1.ScanType_SCAN_TYPE_TLS},
+	"http":          {&modelv1.HttpFact{}, modelv1.ScanType_SCAN_TYPE_HTTP},
+	"exposure":      {&modelv1.ExposureFact{}, modelv1.ScanType_SCAN_TYPE_HTTP},
+	"names":         {&modelv1.NamesFact{}, modelv1.ScanType_SCAN_TYPE_SUBDOMAIN},
+	"vulnerability": {&modelv1.VulnerabilityFact{}, modelv1.ScanType_SCAN_TYPE_VULN},
+	"cloud":         {&modelv1.CloudFact{}, modelv1.ScanType_SCAN_TYPE_CLOUD},
+	"intel":         {&modelv1.IntelFact{}, modelv1.ScanType_SCAN_TYPE_INTEL},
+	"reported":      {&modelv1.ReportedFact{}, modelv1.ScanType_SCAN_TYPE_VULN},
 }
 
 // factOf is the fact in an observation and its name.
@@ -43,6 +48,16 @@ func factOf(o *modelv1.Observation) (string, proto.Message) {
 		return "http", f.Http
 	case *modelv1.Observation_Exposure:
 		return "exposure", f.Exposure
+	case *modelv1.Observation_Names:
+		return "names", f.Names
+	case *modelv1.Observation_Vulnerability:
+		return "vulnerability", f.Vulnerability
+	case *modelv1.Observation_Cloud:
+		return "cloud", f.Cloud
+	case *modelv1.Observation_Intel:
+		return "intel", f.Intel
+	case *modelv1.Observation_Reported:
+		return "reported", f.Reported
 	}
 	return "", nil
 }

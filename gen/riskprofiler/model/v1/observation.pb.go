@@ -56,6 +56,11 @@ type Observation struct {
 	//	*Observation_Tls
 	//	*Observation_Http
 	//	*Observation_Exposure
+	//	*Observation_Names
+	//	*Observation_Vulnerability
+	//	*Observation_Cloud
+	//	*Observation_Intel
+	//	*Observation_Reported
 	Fact          isObservation_Fact `protobuf_oneof:"fact"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -247,6 +252,51 @@ func (x *Observation) GetExposure() *ExposureFact {
 	return nil
 }
 
+func (x *Observation) GetNames() *NamesFact {
+	if x != nil {
+		if x, ok := x.Fact.(*Observation_Names); ok {
+			return x.Names
+		}
+	}
+	return nil
+}
+
+func (x *Observation) GetVulnerability() *VulnerabilityFact {
+	if x != nil {
+		if x, ok := x.Fact.(*Observation_Vulnerability); ok {
+			return x.Vulnerability
+		}
+	}
+	return nil
+}
+
+func (x *Observation) GetCloud() *CloudFact {
+	if x != nil {
+		if x, ok := x.Fact.(*Observation_Cloud); ok {
+			return x.Cloud
+		}
+	}
+	return nil
+}
+
+func (x *Observation) GetIntel() *IntelFact {
+	if x != nil {
+		if x, ok := x.Fact.(*Observation_Intel); ok {
+			return x.Intel
+		}
+	}
+	return nil
+}
+
+func (x *Observation) GetReported() *ReportedFact {
+	if x != nil {
+		if x, ok := x.Fact.(*Observation_Reported); ok {
+			return x.Reported
+		}
+	}
+	return nil
+}
+
 type isObservation_Fact interface {
 	isObservation_Fact()
 }
@@ -283,6 +333,26 @@ type Observation_Exposure struct {
 	Exposure *ExposureFact `protobuf:"bytes,27,opt,name=exposure,proto3,oneof"`
 }
 
+type Observation_Names struct {
+	Names *NamesFact `protobuf:"bytes,28,opt,name=names,proto3,oneof"`
+}
+
+type Observation_Vulnerability struct {
+	Vulnerability *VulnerabilityFact `protobuf:"bytes,29,opt,name=vulnerability,proto3,oneof"`
+}
+
+type Observation_Cloud struct {
+	Cloud *CloudFact `protobuf:"bytes,30,opt,name=cloud,proto3,oneof"`
+}
+
+type Observation_Intel struct {
+	Intel *IntelFact `protobuf:"bytes,31,opt,name=intel,proto3,oneof"`
+}
+
+type Observation_Reported struct {
+	Reported *ReportedFact `protobuf:"bytes,32,opt,name=reported,proto3,oneof"`
+}
+
 func (*Observation_Dns) isObservation_Fact() {}
 
 func (*Observation_Mail) isObservation_Fact() {}
@@ -298,6 +368,16 @@ func (*Observation_Tls) isObservation_Fact() {}
 func (*Observation_Http) isObservation_Fact() {}
 
 func (*Observation_Exposure) isObservation_Fact() {}
+
+func (*Observation_Names) isObservation_Fact() {}
+
+func (*Observation_Vulnerability) isObservation_Fact() {}
+
+func (*Observation_Cloud) isObservation_Fact() {}
+
+func (*Observation_Intel) isObservation_Fact() {}
+
+func (*Observation_Reported) isObservation_Fact() {}
 
 // Evidence points to the raw bytes behind an observation.
 type Evidence struct {
@@ -2212,7 +2292,7 @@ var File_riskprofiler_model_v1_observation_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\n" +
-	"'riskprofiler/model/v1/observation.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/types.proto\"\xb3\a\n" +
+	"'riskprofiler/model/v1/observation.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/cloud.proto\x1a!riskprofiler/model/v1/intel.proto\x1a!riskprofiler/model/v1/names.proto\x1a!riskprofiler/model/v1/types.proto\x1a)riskprofiler/model/v1/vulnerability.proto\"\xf6\t\n" +
 	"\vObservation\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05asset\x18\x02 \x01(\tR\x05asset\x12\x1f\n" +
@@ -2236,7 +2316,12 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\aservice\x18\x18 \x01(\v2\".riskprofiler.model.v1.ServiceFactH\x00R\aservice\x122\n" +
 	"\x03tls\x18\x19 \x01(\v2\x1e.riskprofiler.model.v1.TlsFactH\x00R\x03tls\x125\n" +
 	"\x04http\x18\x1a \x01(\v2\x1f.riskprofiler.model.v1.HttpFactH\x00R\x04http\x12A\n" +
-	"\bexposure\x18\x1b \x01(\v2#.riskprofiler.model.v1.ExposureFactH\x00R\bexposureB\x06\n" +
+	"\bexposure\x18\x1b \x01(\v2#.riskprofiler.model.v1.ExposureFactH\x00R\bexposure\x128\n" +
+	"\x05names\x18\x1c \x01(\v2 .riskprofiler.model.v1.NamesFactH\x00R\x05names\x12P\n" +
+	"\rvulnerability\x18\x1d \x01(\v2(.riskprofiler.model.v1.VulnerabilityFactH\x00R\rvulnerability\x128\n" +
+	"\x05cloud\x18\x1e \x01(\v2 .riskprofiler.model.v1.CloudFactH\x00R\x05cloud\x128\n" +
+	"\x05intel\x18\x1f \x01(\v2 .riskprofiler.model.v1.IntelFactH\x00R\x05intel\x12A\n" +
+	"\breported\x18  \x01(\v2#.riskprofiler.model.v1.ReportedFactH\x00R\breportedB\x06\n" +
 	"\x04fact\"V\n" +
 	"\bEvidence\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\x12\x18\n" +
@@ -2464,7 +2549,12 @@ var file_riskprofiler_model_v1_observation_proto_goTypes = []any{
 	(AssetKind)(0),                // 21: riskprofiler.model.v1.AssetKind
 	(ScanType)(0),                 // 22: riskprofiler.model.v1.ScanType
 	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(Transport)(0),                // 24: riskprofiler.model.v1.Transport
+	(*NamesFact)(nil),             // 24: riskprofiler.model.v1.NamesFact
+	(*VulnerabilityFact)(nil),     // 25: riskprofiler.model.v1.VulnerabilityFact
+	(*CloudFact)(nil),             // 26: riskprofiler.model.v1.CloudFact
+	(*IntelFact)(nil),             // 27: riskprofiler.model.v1.IntelFact
+	(*ReportedFact)(nil),          // 28: riskprofiler.model.v1.ReportedFact
+	(Transport)(0),                // 29: riskprofiler.model.v1.Transport
 }
 var file_riskprofiler_model_v1_observation_proto_depIdxs = []int32{
 	21, // 0: riskprofiler.model.v1.Observation.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
@@ -2480,26 +2570,31 @@ var file_riskprofiler_model_v1_observation_proto_depIdxs = []int32{
 	11, // 10: riskprofiler.model.v1.Observation.tls:type_name -> riskprofiler.model.v1.TlsFact
 	13, // 11: riskprofiler.model.v1.Observation.http:type_name -> riskprofiler.model.v1.HttpFact
 	18, // 12: riskprofiler.model.v1.Observation.exposure:type_name -> riskprofiler.model.v1.ExposureFact
-	3,  // 13: riskprofiler.model.v1.DnsFact.mx:type_name -> riskprofiler.model.v1.Mx
-	4,  // 14: riskprofiler.model.v1.DnsFact.caa:type_name -> riskprofiler.model.v1.Caa
-	6,  // 15: riskprofiler.model.v1.MailFact.spf:type_name -> riskprofiler.model.v1.SpfFact
-	7,  // 16: riskprofiler.model.v1.MailFact.dmarc:type_name -> riskprofiler.model.v1.DmarcFact
-	24, // 17: riskprofiler.model.v1.PortsFact.transport:type_name -> riskprofiler.model.v1.Transport
-	24, // 18: riskprofiler.model.v1.ServiceFact.transport:type_name -> riskprofiler.model.v1.Transport
-	19, // 19: riskprofiler.model.v1.ServiceFact.details:type_name -> riskprofiler.model.v1.ServiceFact.DetailsEntry
-	12, // 20: riskprofiler.model.v1.TlsFact.chain:type_name -> riskprofiler.model.v1.Certificate
-	23, // 21: riskprofiler.model.v1.Certificate.not_before:type_name -> google.protobuf.Timestamp
-	23, // 22: riskprofiler.model.v1.Certificate.not_after:type_name -> google.protobuf.Timestamp
-	14, // 23: riskprofiler.model.v1.HttpFact.redirects:type_name -> riskprofiler.model.v1.Redirect
-	20, // 24: riskprofiler.model.v1.HttpFact.headers:type_name -> riskprofiler.model.v1.HttpFact.HeadersEntry
-	15, // 25: riskprofiler.model.v1.HttpFact.cookies:type_name -> riskprofiler.model.v1.Cookie
-	16, // 26: riskprofiler.model.v1.HttpFact.technologies:type_name -> riskprofiler.model.v1.Technology
-	17, // 27: riskprofiler.model.v1.HttpFact.cors:type_name -> riskprofiler.model.v1.CorsFact
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	24, // 13: riskprofiler.model.v1.Observation.names:type_name -> riskprofiler.model.v1.NamesFact
+	25, // 14: riskprofiler.model.v1.Observation.vulnerability:type_name -> riskprofiler.model.v1.VulnerabilityFact
+	26, // 15: riskprofiler.model.v1.Observation.cloud:type_name -> riskprofiler.model.v1.CloudFact
+	27, // 16: riskprofiler.model.v1.Observation.intel:type_name -> riskprofiler.model.v1.IntelFact
+	28, // 17: riskprofiler.model.v1.Observation.reported:type_name -> riskprofiler.model.v1.ReportedFact
+	3,  // 18: riskprofiler.model.v1.DnsFact.mx:type_name -> riskprofiler.model.v1.Mx
+	4,  // 19: riskprofiler.model.v1.DnsFact.caa:type_name -> riskprofiler.model.v1.Caa
+	6,  // 20: riskprofiler.model.v1.MailFact.spf:type_name -> riskprofiler.model.v1.SpfFact
+	7,  // 21: riskprofiler.model.v1.MailFact.dmarc:type_name -> riskprofiler.model.v1.DmarcFact
+	29, // 22: riskprofiler.model.v1.PortsFact.transport:type_name -> riskprofiler.model.v1.Transport
+	29, // 23: riskprofiler.model.v1.ServiceFact.transport:type_name -> riskprofiler.model.v1.Transport
+	19, // 24: riskprofiler.model.v1.ServiceFact.details:type_name -> riskprofiler.model.v1.ServiceFact.DetailsEntry
+	12, // 25: riskprofiler.model.v1.TlsFact.chain:type_name -> riskprofiler.model.v1.Certificate
+	23, // 26: riskprofiler.model.v1.Certificate.not_before:type_name -> google.protobuf.Timestamp
+	23, // 27: riskprofiler.model.v1.Certificate.not_after:type_name -> google.protobuf.Timestamp
+	14, // 28: riskprofiler.model.v1.HttpFact.redirects:type_name -> riskprofiler.model.v1.Redirect
+	20, // 29: riskprofiler.model.v1.HttpFact.headers:type_name -> riskprofiler.model.v1.HttpFact.HeadersEntry
+	15, // 30: riskprofiler.model.v1.HttpFact.cookies:type_name -> riskprofiler.model.v1.Cookie
+	16, // 31: riskprofiler.model.v1.HttpFact.technologies:type_name -> riskprofiler.model.v1.Technology
+	17, // 32: riskprofiler.model.v1.HttpFact.cors:type_name -> riskprofiler.model.v1.CorsFact
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_observation_proto_init() }
@@ -2507,7 +2602,11 @@ func file_riskprofiler_model_v1_observation_proto_init() {
 	if File_riskprofiler_model_v1_observation_proto != nil {
 		return
 	}
+	file_riskprofiler_model_v1_cloud_proto_init()
+	file_riskprofiler_model_v1_intel_proto_init()
+	file_riskprofiler_model_v1_names_proto_init()
 	file_riskprofiler_model_v1_types_proto_init()
+	file_riskprofiler_model_v1_vulnerability_proto_init()
 	file_riskprofiler_model_v1_observation_proto_msgTypes[0].OneofWrappers = []any{
 		(*Observation_Dns)(nil),
 		(*Observation_Mail)(nil),
@@ -2517,6 +2616,11 @@ func file_riskprofiler_model_v1_observation_proto_init() {
 		(*Observation_Tls)(nil),
 		(*Observation_Http)(nil),
 		(*Observation_Exposure)(nil),
+		(*Observation_Names)(nil),
+		(*Observation_Vulnerability)(nil),
+		(*Observation_Cloud)(nil),
+		(*Observation_Intel)(nil),
+		(*Observation_Reported)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
