@@ -74,6 +74,9 @@ func (s *serviceStack) environment(f plan.Function) *map[string]*string {
 		// Spans go to X-Ray's own OTLP endpoint: no collector, no layer.
 		"RISKPROFILER_OTLP_ENDPOINT": join("xray://", awscdk.Aws_REGION()),
 	}
+	for name, v := range app.CollectorSettings(f.Spec.MemoryMiB) {
+		env[name] = jsii.String(v)
+	}
 	var peers []string
 	for _, name := range plan.Peers(f) {
 		peers = append(peers, s.names.peer(name))

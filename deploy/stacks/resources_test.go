@@ -111,6 +111,9 @@ func TestEnvironment(t *testing.T) {
 			equal(t, "table", l.Name("ingest"), "rp-test-ingest")
 			equal(t, "bucket", l.Bucket("evidence"), "rp-test-evidence-123456789012-eu-west-1")
 			equal(t, "account", l.Account, "123456789012")
+			for name, v := range app.CollectorSettings(f.Spec.MemoryMiB) {
+				equal(t, name, env[name], v)
+			}
 			equal(t, "spans", r.text(env["RISKPROFILER_OTLP_ENDPOINT"]), "xray://REGION")
 			peers := ""
 			if env["RISKPROFILER_PEERS"] != nil {

@@ -10,11 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/riskprofiler/riskprofiler/platform/app"
 	"github.com/riskprofiler/riskprofiler/test/aws/lambdalocal"
 )
 
 // coldStarts is how many starts of a binary are measured. The median is told.
 const coldStarts = 20
+
+// coldMemoryMiB is the memory that floors and functions are started with.
+const coldMemoryMiB = 512
 
 // floors are what nothing can be faster than.
 var floors = []Function{{Name: "floor: bare handler", Package: "./test/aws/floor/bare"}, {Name: "floor: same SDKs", Package: "./test/aws/floor/sdks"}}
@@ -82,6 +86,7 @@ func coldStart(tb testing.TB, binary string) (cold, processor time.Duration) {
 	l := lambdalocal.New(lambdalocal.Options{Region: "eu-west-1"})
 	f := lambdalocal.Function{Name: filepath.Base(binary), Binary: binary, Timeout: 10 * time.Second, Log: log, Env: Environment(Place{
 		Backend: "aws://eu-west-1/rp-cold?endpoint=http://127.0.0.1:1&account=123456789012", Prefix: "rp-cold",
+		Settings: app.CollectorSettings(coldMemoryMiB),
 	})}
 	if err := l.Add(f); err != nil {
 		tb.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -113,8 +114,10 @@ func (w *World) addFunctions(ctx context.Context) error {
 	l := w.options.Location
 	w.Place.Backend = fmt.Sprintf("aws://%s/%s?endpoint=%s&lambda=%s&states=%s&account=%s", l.Region, l.Prefix, l.Endpoint, address, statesAddress, account)
 	for _, f := range Functions() {
+		env := Environment(w.Place)
+		maps.Copy(env, app.CollectorSettings(f.Spec.MemoryMiB))
 		if err := w.Lambda.Add(lambdalocal.Function{
-			Name: l.Name(f.Name), Binary: f.binary(dir), Env: Environment(w.Place), MemoryMiB: f.Spec.MemoryMiB, Timeout: f.Spec.Timeout,
+			Name: l.Name(f.Name), Binary: f.binary(dir), Env: env, MemoryMiB: f.Spec.MemoryMiB, Timeout: f.Spec.Timeout,
 			MaxInstances: maxInstances, Aliases: []string{live, workflow, events}, Log: w.Log,
 		}); err != nil {
 			return err
