@@ -55,6 +55,10 @@ test-aws: ## Run every test against servers that stand in for AWS (needs Python 
 	go test -count=1 -timeout 30m -tags awstest ./platform/queue/sqsqueue & queue=$$!; \
 	go test -count=1 -timeout 30m -tags awstest $$(tools/tagged.sh awstest | grep -v sqsqueue) || { kill $$queue; exit 1; }; wait $$queue
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s), four at a time
+	tools/fuzz.sh
+
 .PHONY: bench
 bench: ## Run the benchmarks, each with its floor beside it, and print the ratios
 	go test -run '^$$' -bench . -benchtime 40000x -count 3 ./test/speed
