@@ -19,7 +19,7 @@ one() {
 	local dir=$1 name=$2 binary
 	binary=$work/$(echo "$dir" | tr / _).test
 	local log=$work/$(echo "$dir" | tr / _).$name.log
-	if (cd "$dir" && "$binary" -test.run '^$' -test.fuzz "^$name\$" -test.fuzztime "$time" -test.parallel 1 -test.fuzzcachedir "$work/cache/$name") >"$log" 2>&1; then
+	if (cd "$dir" && "$binary" -test.run '^$' -test.fuzz "^$name\$" -test.fuzztime "$time" -test.fuzzminimizetime 100x -test.parallel 1 -test.fuzzcachedir "$work/cache/$name") >"$log" 2>&1; then
 		printf 'ok    %-55s %s\n' "$dir $name" "$(grep -o 'execs: [0-9]*' "$log" | tail -1)"
 	else
 		printf 'FAIL  %s %s\n' "$dir" "$name"

@@ -1,0 +1,127 @@
+package imports
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+)
+
+// errTooLarge and the like are one line each; Parse adds format and line.
+var (
+	errTooLarge  = fmt.Errorf("it is larger than %d bytes: split it", MaxBytes)
+	errRecord    = errors.New("one of its records is larger than a record may be")
+	errDepth     = fmt.Errorf("it is nested deeper than %d levels", MaxDepth)
+	errElements  = fmt.Errorf("it has more than %d elements: split it", MaxElements)
+	errCutOff    = errors.New("it ends in the middle")
+	errNotFormat = errors.New("it is not in this format")
+)
+
+// source hands out the bytes of a report, counts them and knows their lines.
+type source struct {
+	ctx context.Context
+	raw io.Reader
+	// read is how many bytes were handed out, allowed how many may be before a record of at most bound bytes is finished.
+	read, allowed, bound int64
+	// lines are offsets behind the line ends that were handed out and not passed yet; passedLines were before them.
+	lines       []int64
+	passedLines int
+	// json switches on the count of depth and elements, which encoding/json does not bound as we want it.
+	json   bool
+	state  jsonState
+	failed error
+}
+
+func newSource(ctx context.Context, raw io.Reader) *source {
+	s := &source{ctx: ctx, raw: raw}
+	s.records(MaxRecordBytes)
+	return s
+}
+
+// records sets how large a record may be. What reads ahead may have as much again.
+func (s *source) records(bound int64) { s.bound, s.allowed = bound, s.read+2*bound }
+
+// Read hands out bytes until a bound is broken.
+func (s *source) Read(p []byte) (int, error) {
+	if s.failed != nil {
+		return 0, s.failed
+	}
+	if err := s.ctx.Err(); err != nil {
+		return 0, passed{err}
+	}
+	n, err := s.raw.Read(p)
+	for i, b := range p[:n] {
+		if b == '\n' {
+			s.lines = append(s.lines, s.read+int64(i)+1)
+		}
+	}
+	s.read += int64(n)
+	switch {
+	case s.read > MaxBytes:
+		s.failed = errTooLarge
+	case s.read > s.allowed:
+		s.failed = errRecord
+	case s.json:
+		s.failed = s.state.take(p[:n])
+	}
+	if s.failed != nil {
+		return 0, s.failed
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, passed{err}
+	}
+	return n, err
+}
+
+// finished says that all before an offset was used: the next record may be as large again.
+func (s *source) finished(offset int64) { s.allowed = offset + 2*s.bound }
+
+// line of an offset. Offsets only grow, so lines that were passed are forgotten.
+func (s *source) line(offset int64) int {
+	i := sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > offset })
+	s.passedLines += i
+	s.lines = s.lines[i:]
+	return s.passedLines + 1
+}
+
+func (s *source) lineAtEnd() int { return s.passedLines + len(s.lines) + 1 }
+
+// jsonState counts depth and elements of JSON as its bytes pass. It does not check the syntax: the decoder does.
+type jsonState struct {
+	text, escaped bool
+	depth         int
+	elements      int
+}
+
+func (s *jsonState) take(p []byte) error {
+	for _, b := range p {
+		switch {
+		case s.escaped:
+			s.escaped = false
+		case s.text:
+			s.escaped, s.text = b == '\\', b != '"'
+		case b == '"':
+			s.text = true
+			s.elements++
+		case b == '{' || b == '[':
+			s.depth++
+			s.elements++
+		case b == '}' || b == ']':
+			s.depth--
+		case b == ',':
+			s.elements++
+		}
+		if s.depth > MaxDepth {
+			return errDepth
+		}
+	}
+	if s.elements > maxJSONMarks {
+		return errElements
+	}
+	return nil
+}
+
+// maxJSONMarks bounds the marks that begin or separate elements: a member of an object has up to three of them (two texts, a
+// comma).
+const maxJSONMarks = 3 * MaxElements
