@@ -59,6 +59,11 @@ test-aws: ## Run every test against servers that stand in for AWS (needs Python 
 fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s), four at a time
 	tools/fuzz.sh
 
+.PHONY: test-real
+test-real: ## Compare the scan types with real servers and other scanners (installs Debian packages; needs root on Debian 12)
+	tools/realservers.sh
+	go test -count=1 -timeout 30m -tags realservers ./test/real/...
+
 .PHONY: bench
 bench: ## Run the benchmarks, each with its floor beside it, and print the ratios
 	go test -run '^$$' -bench . -benchtime 40000x -count 3 ./test/speed

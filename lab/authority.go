@@ -120,6 +120,14 @@ type certificate struct {
 	leafOnly bool
 	// sha1 signs with SHA-1.
 	sha1 bool
+	// change alters the form before it is signed; public replaces the key in it.
+	change func(*x509.Certificate)
+	public crypto.PublicKey
+	// issuer alters the form of an intermediate of its own, which has a key of issuerKey.
+	issuer    func(*x509.Certificate)
+	issuerKey keyKind
+	// arrange changes what is sent: the leaf, its issuer and the root.
+	arrange func([][]byte) [][]byte
 }
 
 // issue makes the certificate for h.
@@ -129,20 +137,49 @@ func (a *authority) issue(c certificate, h host, address net.IP) (tls.Certificat
 		return tls.Certificate{}, err
 	}
 	form := a.form(c, h, address)
+	if c.change != nil {
+		c.change(form)
+	}
 	if c.selfSigned {
 		form.IssuingCertificateURL = nil
 		_, raw, err := sign(form, form, key.Public(), key)
 		return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}, err
 	}
-	_, raw, err := sign(form, a.intermediate, key.Public(), a.intermediateKey)
+	parent, parentRaw, parentKey, err := a.issuerOf(c)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	chain := [][]byte{raw, a.middRaw, a.rootRaw}
+	public := c.public
+	if public == nil {
+		public = key.Public()
+	}
+	_, raw, err := sign(form, parent, public, parentKey)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	chain := [][]byte{raw, parentRaw, a.rootRaw}
 	if c.leafOnly {
 		chain = chain[:1]
 	}
+	if c.arrange != nil {
+		chain = c.arrange(chain)
+	}
 	return tls.Certificate{Certificate: chain, PrivateKey: key}, nil
+}
+
+// issuerOf is who signs c: the lab's intermediate, or one of its own.
+func (a *authority) issuerOf(c certificate) (*x509.Certificate, []byte, crypto.Signer, error) {
+	if c.issuer == nil {
+		return a.intermediate, a.middRaw, a.intermediateKey, nil
+	}
+	key, err := a.key(c.issuerKey)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	form := caForm("RiskProfiler lab other issuer", a.now)
+	c.issuer(form)
+	parsed, raw, err := sign(form, a.root, key.Public(), a.rootKey)
+	return parsed, raw, key, err
 }
 
 func (a *authority) form(c certificate, h host, address net.IP) *x509.Certificate {
@@ -206,12 +243,25 @@ type tlsServer struct {
 	oldest, newest uint16
 	// ciphers for versions before 1.3; nil for Go's choice.
 	ciphers []uint16
+	// curves of the key exchange; nil for Go's choice.
+	curves []tls.CurveID
+	// staple makes the revocation status that is sent along; nil for none.
+	staple func(*authority, *x509.Certificate) ([]byte, error)
 }
 
 func (t tlsServer) config(r *running, h host) (*tls.Config, error) {
 	cert, err := r.authority.issue(t.certificate, h, r.plan.address(h.number).AsSlice())
 	if err != nil {
 		return nil, err
+	}
+	if t.staple != nil {
+		leaf, err := x509.ParseCertificate(cert.Certificate[0])
+		if err != nil {
+			return nil, fmt.Errorf("read own certificate: %w", err)
+		}
+		if cert.OCSPStaple, err = t.staple(r.authority, leaf); err != nil {
+			return nil, err
+		}
 	}
 	oldest := t.oldest
 	if oldest == 0 {
@@ -222,6 +272,8 @@ func (t tlsServer) config(r *running, h host) (*tls.Config, error) {
 		MinVersion:   oldest,
 		MaxVersion:   t.newest,
 		CipherSuites: t.ciphers,
-		NextProtos:   []string{"http/1.1"},
+
+		CurvePreferences: t.curves,
+		NextProtos:       []string{"http/1.1"},
 	}, nil
 }

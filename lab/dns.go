@@ -82,6 +82,9 @@ func (z *records) serve(w dns.ResponseWriter, q *dns.Msg) {
 		reply.SetEdns0(dns.DefaultMsgSize, opt.Do())
 		size = max(size, int(opt.UDPSize()))
 		if opt.Do() {
+			if len(reply.Answer) == 0 && len(reply.Ns) > 0 {
+				z.deny(reply, question.Name, question.Qtype)
+			}
 			z.sign(reply)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 
 // hostsFor returns the hosts of a lab.
 func hostsFor(o Options) []host {
-	hosts := cleanHosts()
+	hosts := slices.Concat(cleanHosts(), supportHosts())
 	if !o.Clean {
-		hosts = slices.Concat(hosts, nameHosts(), webHosts(), tlsHosts(), serviceHosts())
+		hosts = slices.Concat(hosts, openHosts(), nameHosts(), webHosts(), tlsHosts(), tlsFlawHosts(), serviceHosts(), moreServiceHosts(), hiddenHosts())
 	}
 	if o.Hostile {
 		hosts = append(hosts, hostileHosts()...)
@@ -47,6 +47,10 @@ func nameHosts() []host {
 	return []host{
 		{
 			name: "old.acme.test", cname: "acme-promotion.gone.test",
+			note: "alias into a domain that nobody has", checks: []string{"dns-registrable-cname"},
+		},
+		{
+			name: "promo.acme.test", cname: "promo-gone.exemplary.test",
 			note: "alias of a name that does not exist", checks: []string{"dns-dangling-cname"},
 		},
 		{number: 55, name: "ns-retired-7.exemplary.test", seed: seedHidden, servers: []server{
@@ -114,7 +118,7 @@ func tlsHosts() []host {
 	return []host{
 		{number: 14, name: "legacy.acme.test", servers: []server{
 			{port: 8443, run: webTLS(old, hardened), note: "TLS 1.0 to 1.2 with RC4 and 3DES", checks: with(privateCA,
-				"tls-version-1-0", "tls-version-1-1", "tls-version-1-3-missing", "tls-cipher-rc4", "tls-cipher-3des", "tls-no-forward-secrecy")},
+				"tls-version-1-0", "tls-version-1-1", "tls-version-1-3-missing", "tls-cipher-rc4", "tls-cipher-3des", "tls-no-forward-secrecy", "tls-no-aead")},
 			{port: 8080, run: web(defaultNginx.site), note: "default page of nginx 1.14.0 with TRACE", checks: with(plainPage,
 				"http-version-disclosed", "http-default-page", "http-trace-enabled")},
 			{port: 2323, run: stream(telnetLogin), note: "telnet", checks: []string{"service-telnet-exposed"}},

@@ -25,8 +25,8 @@ func serviceHosts() []host {
 			}},
 		}},
 		{number: 63, servers: []server{
-			{port: 3306, run: stream(mysql), note: "MySQL 5.7.29", checks: []string{"service-database-exposed", "service-version-disclosed"}},
-			{port: 5432, run: stream(postgres), note: "PostgreSQL", checks: []string{"service-database-exposed"}},
+			{port: 3306, run: stream(mysql), note: "MySQL 5.7.29", checks: []string{"service-database-exposed", "service-database-cleartext", "service-version-disclosed"}},
+			{port: 5432, run: stream(postgres), note: "PostgreSQL", checks: []string{"service-database-exposed", "service-database-cleartext"}},
 			{port: 27017, run: stream(mongoOpen), note: "MongoDB 3.6.8 without authentication", checks: []string{"service-mongodb-unauthenticated", "service-version-disclosed"}},
 		}},
 		{number: 64, servers: []server{
@@ -44,7 +44,7 @@ func serviceHosts() []host {
 		{number: 66, servers: []server{
 			{port: 1883, run: stream(mqttOpen), note: "MQTT without authentication", checks: []string{"service-mqtt-unauthenticated"}},
 			{port: 5900, run: stream(vncOpen), note: "VNC without authentication", checks: []string{"service-vnc-unauthenticated"}},
-			{port: 3389, run: stream(rdpOpen), note: "Remote Desktop", checks: []string{"service-remote-desktop-exposed"}},
+			{port: 3389, run: stream(rdpOpen), note: "Remote Desktop", checks: []string{"service-remote-desktop-exposed", "service-rdp-no-nla"}},
 			{port: 1389, run: stream(ldapOpen), note: "LDAP without TLS", checks: []string{"service-ldap-cleartext"}},
 		}},
 		{number: 67, servers: []server{

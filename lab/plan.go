@@ -67,6 +67,9 @@ type plan struct {
 	zones   []zone
 }
 
+// firstHostile is the number from which on hosts are hostile.
+const firstHostile = 100
+
 // Bounds of a lab.
 const (
 	minPort = 1024
@@ -164,6 +167,9 @@ func (p *plan) targetsOf(h host) []string {
 func (p *plan) portList() string {
 	var ports []int
 	for _, h := range p.hosts {
+		if h.seed == seedHidden && h.number < firstHostile {
+			continue // nobody looks for it
+		}
 		for _, s := range h.servers {
 			ports = append(ports, p.port(s.port))
 		}

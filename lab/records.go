@@ -1,10 +1,9 @@
 package lab
 
 import (
-	"crypto"
+	"cmp"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -12,12 +11,8 @@ import (
 // topLevel is the only domain that the lab knows anything of; it is nobody's (RFC 6761, section 6.2).
 const topLevel = "test."
 
-// Times of records.
-const (
-	recordTTL = 60
-	// signatureLife is how long a signature is valid, on both sides of now.
-	signatureLife = 7 * day
-)
+// recordTTL is the time to live of every record.
+const recordTTL = 60
 
 // records is what the DNS servers know. It is never changed once made.
 type records struct {
@@ -25,25 +20,29 @@ type records struct {
 	byName map[string]map[uint16][]dns.RR
 	// names that exist, those that only have others below them included.
 	names map[string]bool
-	// zones by apex; true for signed ones.
+	// zones by apex.
 	zones map[string]bool
 	// transferable zones, in the order in which they are handed out.
 	transferable map[string][]dns.RR
-	key          *dns.DNSKEY
-	signer       crypto.Signer
+	// keys of signed zones, by apex.
+	keys map[string]zoneKey
+	// own is the key of zones that say nothing else.
+	own zoneKey
 }
 
 func newRecords(p *plan) (*records, error) {
 	z := &records{
 		byName:       map[string]map[uint16][]dns.RR{},
 		names:        map[string]bool{},
-		zones:        map[string]bool{topLevel: false},
+		zones:        map[string]bool{topLevel: true},
 		transferable: map[string][]dns.RR{},
+		keys:         map[string]zoneKey{},
 	}
-	if err := z.newKey(); err != nil {
+	var err error
+	if z.own, err = newZoneKey(); err != nil {
 		return nil, err
 	}
-	if err := z.add(soaOf(topLevel) + "\n" + topLevel + " NS ns1.exemplary.test."); err != nil {
+	if err := z.add(soaOf(topLevel, "") + "\n" + topLevel + " NS ns1.exemplary.test."); err != nil {
 		return nil, err
 	}
 	for _, one := range p.zones {
@@ -54,36 +53,18 @@ func newRecords(p *plan) (*records, error) {
 	return z, nil
 }
 
-// newKey makes the one key that all signed zones share.
-func (z *records) newKey() error {
-	z.key = &dns.DNSKEY{
-		Hdr:      dns.RR_Header{Name: ".", Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: recordTTL},
-		Flags:    dns.ZONE | dns.SEP,
-		Protocol: 3,
-		// RFC 8624 recommends it.
-		Algorithm: dns.ED25519,
-	}
-	private, err := z.key.Generate(256)
-	if err != nil {
-		return fmt.Errorf("generate zone key: %w", err)
-	}
-	signer, ok := private.(crypto.Signer)
-	if !ok {
-		return fmt.Errorf("generate zone key: %T cannot sign", private)
-	}
-	z.signer = signer
-	return nil
-}
+// soaTimes are good times of a SOA record: refresh, retry, expire, minimum.
+const soaTimes = "7200 3600 1209600 60"
 
-func soaOf(apex string) string {
-	return apex + " SOA ns1.exemplary.test. hostmaster.exemplary.test. 2026010101 7200 3600 1209600 60"
+func soaOf(apex, times string) string {
+	return apex + " SOA ns1.exemplary.test. hostmaster.exemplary.test. 2026010101 " + cmp.Or(times, soaTimes)
 }
 
 // addZone adds a zone and the hosts in it.
 func (z *records) addZone(p *plan, one zone) error {
 	apex := dns.Fqdn(one.name)
-	z.zones[apex] = one.signed
-	lines := []string{soaOf(apex)}
+	z.zones[apex] = true
+	lines := []string{soaOf(apex, one.soa)}
 	for _, ns := range one.ns {
 		lines = append(lines, apex+" NS "+ns)
 	}
@@ -91,9 +72,17 @@ func (z *records) addZone(p *plan, one zone) error {
 		lines = append(lines, apex+" MX "+mx)
 	}
 	lines = append(lines, policyRecords(apex, one)...)
+	if dns.IsSubDomain(apex, policyHost+".") {
+		// The usual port needs privileges (RFC 9460 lets a name say another one).
+		lines = append(lines, fmt.Sprintf("%s. HTTPS 1 . port=%d", policyHost, p.port(portPolicies)))
+	}
 	for _, record := range one.records {
 		name, rest, _ := strings.Cut(record, " ")
-		lines = append(lines, relative(name, apex)+" "+rest)
+		record, err := p.fill(relative(name, apex) + " " + rest)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, record)
 	}
 	for _, h := range p.hosts {
 		if h.name == "" || !dns.IsSubDomain(apex, dns.Fqdn(h.name)) {
@@ -105,15 +94,20 @@ func (z *records) addZone(p *plan, one zone) error {
 		}
 		lines = append(lines, fmt.Sprintf("%s A %v", dns.Fqdn(h.name), p.address(h.number)))
 	}
-	text, err := p.fill(strings.Join(lines, "\n"))
-	if err != nil {
-		return err
-	}
+	text := strings.Join(lines, "\n")
 	if one.signed {
-		z.addKey(apex)
+		if err := z.addKey(apex, one.signing); err != nil {
+			return err
+		}
 	}
-	if err := z.add(text); err != nil || !one.transfer {
+	if err := z.add(text); err != nil {
 		return err
+	}
+	if one.signing.denial == "nsec" {
+		z.addChain(apex)
+	}
+	if !one.transfer {
+		return nil
 	}
 	return z.allowTransfer(apex, lines[0]+"\n"+strings.Join(lines[1:], "\n")+"\n"+lines[0])
 }
@@ -129,6 +123,9 @@ func policyRecords(apex string, one zone) []string {
 	}
 	if one.mtaSTS {
 		lines = append(lines, "_mta-sts."+apex+` TXT "v=STSv1; id=20260101000000"`)
+		if one.name != "exemplary.test" { // which has the host itself
+			lines = append(lines, "mta-sts."+apex+" CNAME "+policyHost+".")
+		}
 	}
 	if one.tlsRPT {
 		lines = append(lines, "_smtp._tls."+apex+` TXT "v=TLSRPTv1; rua=mailto:tls@`+one.name+`"`)
@@ -186,19 +183,6 @@ func (z *records) addRecord(rr dns.RR) {
 	}
 }
 
-// addKey publishes the key at the apex and its digest above.
-func (z *records) addKey(apex string) {
-	key, ok := dns.Copy(z.key).(*dns.DNSKEY)
-	if !ok {
-		return
-	}
-	key.Hdr.Name = apex
-	z.addRecord(key)
-	ds := key.ToDS(dns.SHA256)
-	ds.Hdr.Ttl = recordTTL
-	z.addRecord(ds)
-}
-
 func (z *records) allowTransfer(apex, text string) error {
 	all, err := parse(text)
 	z.transferable[apex] = all
@@ -249,38 +233,6 @@ func (z *records) zoneOf(name string, kind uint16) string {
 
 func (z *records) soa(name string, kind uint16) dns.RR {
 	return z.byName[z.zoneOf(name, kind)][dns.TypeSOA][0]
-}
-
-// sign adds the signatures of signed zones to an answer.
-func (z *records) sign(reply *dns.Msg) {
-	now := time.Now()
-	for _, section := range []*[]dns.RR{&reply.Answer, &reply.Ns} {
-		var signatures []dns.RR
-		for _, set := range recordSets(*section) {
-			head := set[0].Header()
-			apex := z.zoneOf(dns.CanonicalName(head.Name), head.Rrtype)
-			if !z.zones[apex] {
-				continue
-			}
-			signature := &dns.RRSIG{
-				Hdr:        dns.RR_Header{Ttl: recordTTL},
-				Algorithm:  z.key.Algorithm,
-				SignerName: apex,
-				Inception:  uint32(now.Add(-signatureLife).Unix()),
-				Expiration: uint32(now.Add(signatureLife).Unix()),
-			}
-			key, ok := dns.Copy(z.key).(*dns.DNSKEY)
-			if !ok {
-				continue
-			}
-			key.Hdr.Name = apex
-			signature.KeyTag = key.KeyTag()
-			if signature.Sign(z.signer, set) == nil {
-				signatures = append(signatures, signature)
-			}
-		}
-		*section = append(*section, signatures...)
-	}
 }
 
 // recordSets cuts a section into runs of one name and type.

@@ -67,6 +67,9 @@ func tlsFindings(t *testing.T, l *Lab, address, name string) []string {
 	add(cipher(tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA), "tls-cipher-3des")
 	forward := accepts(weakest(tls.VersionTLS13)) || cipher(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)
 	add(!forward, "tls-no-forward-secrecy")
+	sealed := accepts(weakest(tls.VersionTLS13)) || cipher(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_RSA_WITH_AES_128_GCM_SHA256)
+	add(!sealed, "tls-no-aead")
 
 	anything := weakest(tls.VersionTLS12)
 	anything.MaxVersion = 0

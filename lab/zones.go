@@ -1,9 +1,6 @@
 package lab
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // zone is one DNS zone. The names of hosts come from the table of hosts.
 type zone struct {
@@ -18,8 +15,13 @@ type zone struct {
 	mtaSTS, tlsRPT bool
 	// caa: a record of RFC 8659 exists.
 	caa bool
-	// signed has a key at the apex, a DS record above it, and signatures over the answers.
-	signed bool
+	// signed has a key at the apex, a DS record above it, and signatures over the answers; signing says how.
+	signed  bool
+	signing signing
+	// soa are the times of the SOA record; good ones if empty.
+	soa string
+	// policy is the text of the MTA-STS policy; one that fits the exchangers if empty.
+	policy string
 	// transfer hands the zone out to everybody.
 	transfer bool
 	// records are further ones in zone file form, names relative to the zone.
@@ -45,8 +47,13 @@ func tidy(name string) zone {
 		caa:    true,
 		signed: true,
 		note:   "as it should be",
+		// Senders want a certificate for the policy host from an authority that everybody trusts; the lab has none.
+		checks: []string{privatePolicyHost},
 	}
 }
+
+// privatePolicyHost is what the lab's certification authority means to MTA-STS.
+const privatePolicyHost = "mail-mta-sts-certificate"
 
 // zonesFor returns the zones of a lab.
 func zonesFor(o Options) []zone {
@@ -59,8 +66,17 @@ func zonesFor(o Options) []zone {
 
 func cleanZones() []zone {
 	parked := tidy("parked.test")
-	parked.mx, parked.spf = []string{nullMX}, []string{"v=spf1 -all"}
-	return []zone{tidy("exemplary.test"), parked}
+	unsent(&parked)
+	parked.checks = nil
+	exemplary := tidy("exemplary.test")
+	// Names that the faults of other zones lead to: each is in order by itself.
+	exemplary.records = []string{
+		"ns-alias CNAME ns1.exemplary.test.", "mx-alias CNAME mx1.exemplary.test.", `mx-void TXT "no address"`,
+		"mx-pkix A {41}", "_25._tcp.mx-pkix TLSA 1 1 1 " + pinned, "mx-pinned A {41}", "_25._tcp.mx-pinned TLSA 3 1 1 " + pinned,
+		`default._domainkey TXT "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="`,
+		"_submission._tcp SRV 0 1 587 mx1.exemplary.test.", "_imap._tcp SRV 0 0 0 .",
+	}
+	return []zone{exemplary, parked}
 }
 
 func exposedZones() []zone {
@@ -72,70 +88,19 @@ func exposedZones() []zone {
 		spf:  []string{"v=spf1 mx +all"}, dmarc: []string{"v=DMARC1; p=none"},
 		checks: []string{
 			"dns-ns-single", "dns-caa-missing", "dns-dnssec-missing", "mail-spf-allow-all",
-			"mail-dmarc-policy-none", "mail-dmarc-no-reports", "mail-mta-sts-missing", "mail-tls-rpt-missing",
+			"mail-dmarc-policy-none", "mail-dmarc-no-reports", "mail-mta-sts-missing", "mail-tls-rpt-missing", "mail-dane-unsigned",
 		},
-	}}, zonesWithDNSFaults(), zonesWithSPFFaults(), zonesWithDMARCFaults())
+		records: []string{"_25._tcp.mail TLSA 3 1 1 " + pinned},
+	}}, zonesWithDNSFaults(), zonesWithDNSSECFaults(), zonesWithSPFFaults(), zonesWithDMARCFaults(), zonesWithDKIMFaults(), zonesWithTransportFaults(), zonesWithHiddenNames())
 }
 
 // flawed returns a tidy zone with one fault.
 func flawed(name, note, check string, fault func(*zone)) zone {
 	z := tidy(name)
-	z.note, z.checks = note, []string{check}
 	fault(&z)
+	z.note, z.checks = note, []string{check}
+	if z.mtaSTS {
+		z.checks = append(z.checks, privatePolicyHost)
+	}
 	return z
-}
-
-func zonesWithDNSFaults() []zone {
-	return []zone{
-		flawed("transfer.test", "hands out the whole zone", "dns-zone-transfer", func(z *zone) {
-			z.transfer = true
-		}),
-		flawed("lame.test", "a name server knows nothing of the zone", "dns-ns-lame", func(z *zone) {
-			z.ns = []string{"ns1.exemplary.test.", "ns-retired-7.exemplary.test."}
-		}),
-		flawed("dangling-ns.test", "a name server's name does not exist", "dns-dangling-ns", func(z *zone) {
-			z.ns = append(z.ns, "ns.gone.test.")
-		}),
-		flawed("dangling-mx.test", "a mail exchanger's name does not exist", "dns-dangling-mx", func(z *zone) {
-			z.mx = append(z.mx, "20 mx.gone.test.")
-		}),
-		flawed("wildcard.test", "every name below it resolves", "dns-wildcard", func(z *zone) {
-			z.records = []string{"* A {56}"}
-		}),
-	}
-}
-
-func zonesWithSPFFaults() []zone {
-	lookups := flawed("spf-lookups.test", "SPF needs 12 lookups", "mail-spf-too-many-lookups", func(z *zone) {
-		var terms []string
-		for _, part := range strings.Split("abcdefghijkl", "") {
-			terms = append(terms, "include:"+part+"._spf.spf-lookups.test")
-			z.records = append(z.records, part+`._spf TXT "v=spf1 ip4:192.0.2.1 -all"`)
-		}
-		z.spf = []string{"v=spf1 " + strings.Join(terms, " ") + " -all"}
-	})
-	spf := func(records ...string) func(*zone) { return func(z *zone) { z.spf = records } }
-	return []zone{
-		lookups,
-		flawed("spf-missing.test", "mail without SPF", "mail-spf-missing", spf()),
-		flawed("spf-twice.test", "two SPF records", "mail-spf-multiple", spf("v=spf1 mx -all", "v=spf1 a:mx1.exemplary.test -all")),
-		flawed("spf-neutral.test", "SPF says nothing about strangers", "mail-spf-neutral", spf("v=spf1 mx ?all")),
-		flawed("spf-open-ended.test", "SPF without an end", "mail-spf-no-all", spf("v=spf1 mx")),
-		flawed("spf-void.test", "SPF asks for names that do not exist", "mail-spf-void-lookups",
-			spf("v=spf1 a:a.gone.test a:b.gone.test a:c.gone.test -all")),
-		flawed("spf-broken.test", "SPF with a syntax error", "mail-spf-invalid", spf("v=spf1 ip4:192.0.2.300 -all")),
-	}
-}
-
-func zonesWithDMARCFaults() []zone {
-	dmarc := func(records ...string) func(*zone) { return func(z *zone) { z.dmarc = records } }
-	return []zone{
-		flawed("dmarc-missing.test", "no DMARC", "mail-dmarc-missing", dmarc()),
-		flawed("dmarc-none.test", "DMARC that only watches", "mail-dmarc-policy-none", dmarc("v=DMARC1; p=none; rua=mailto:dmarc@dmarc-none.test")),
-		flawed("dmarc-silent.test", "DMARC without reports", "mail-dmarc-no-reports", dmarc("v=DMARC1; p=reject")),
-		flawed("dmarc-twice.test", "two DMARC records", "mail-dmarc-multiple",
-			dmarc("v=DMARC1; p=reject; rua=mailto:a@dmarc-twice.test", "v=DMARC1; p=quarantine; rua=mailto:b@dmarc-twice.test")),
-		flawed("dmarc-broken.test", "DMARC with an unknown policy", "mail-dmarc-invalid",
-			dmarc("v=DMARC1; p=maybe; rua=mailto:dmarc@dmarc-broken.test")),
-	}
 }

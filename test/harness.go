@@ -39,6 +39,10 @@ type Options struct {
 	Resolver string
 	// Spans takes the spans of the in-process leg.
 	Spans sdktrace.SpanProcessor
+	// Verbose logs all that can be logged, of the in-process leg.
+	Verbose bool
+	// Settings are further settings of the processes.
+	Settings map[string]string
 }
 
 // Leg starts a platform that ends with the test.
@@ -50,6 +54,9 @@ type Platform struct {
 	Address string
 	// Key is an operator's API key for [Tenant].
 	Key string
+	// Data is the data directory, and Log what was logged so far, of the in-process leg.
+	Data string
+	Log  func() string
 }
 
 // StartLab serves a lab on a network of its own until the test ends.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -47,18 +48,23 @@ const startLimit = time.Minute
 
 // settings that both legs share.
 func settings(o Options, data, listen string) map[string]string {
-	return map[string]string{
+	out := map[string]string{
 		"RISKPROFILER_DATA": data, "RISKPROFILER_ALLOW_PRIVATE": "true", "RISKPROFILER_RESOLVER": o.Resolver,
 		"RISKPROFILER_LISTEN": listen, "RISKPROFILER_LOG_LEVEL": "warn", "RISKPROFILER_KEY_RATE": "10000", "RISKPROFILER_TENANT_REQUEST_RATE": "10000",
 	}
+	maps.Copy(out, o.Settings)
+	return out
 }
 
 // InProcess runs the six services in this process.
 func InProcess(t testing.TB, o Options) *Platform {
 	t.Helper()
-	p := &Platform{Address: freeAddress(t)}
 	log := &lockedBuffer{}
+	p := &Platform{Address: freeAddress(t), Data: t.TempDir(), Log: log.String}
 	options := telemetry.Options{Service: "riskprofiler", Writer: log, Level: slog.LevelWarn}
+	if o.Verbose {
+		options.Level = slog.LevelDebug
+	}
 	if o.Spans != nil {
 		options.SpanProcessors = []sdktrace.SpanProcessor{o.Spans}
 	}
@@ -66,7 +72,7 @@ func InProcess(t testing.TB, o Options) *Platform {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := app.Build(t.Context(), app.Options{Drivers: drivers.Embedded, Specs: Specs(), Settings: settings(o, t.TempDir(), p.Address), Telemetry: tel})
+	host, err := app.Build(t.Context(), app.Options{Drivers: drivers.Embedded, Specs: Specs(), Settings: settings(o, p.Data, p.Address), Telemetry: tel})
 	if err != nil {
 		t.Fatal(err)
 	}

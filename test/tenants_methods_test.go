@@ -17,7 +17,7 @@ import (
 
 // objects are names of one object of each kind, either of another tenant or of nobody.
 type objects struct {
-	tenant, key, host, asset, proof, exclusion, plan, assessment, job, finding, risk, report, queue string
+	tenant, key, host, asset, proof, exclusion, plan, assessment, job, finding, risk, report, queue, imported, stop, entry, provider string
 }
 
 // method is how a method is asked for the objects of another, and what the answer has to be.
@@ -59,6 +59,16 @@ var methods = map[string]method{
 	}},
 	"access.v1.AccessService/ListKeys":  {want: hidden, request: func(o objects) proto.Message { return &accessv1.ListKeysRequest{Tenant: o.tenant} }},
 	"access.v1.AccessService/RevokeKey": {want: hidden, request: func(o objects) proto.Message { return &accessv1.RevokeKeyRequest{Name: o.key} }},
+	"access.v1.AccessService/CreateProviderKey": {want: empty, creates: true, request: func(o objects) proto.Message {
+		return &accessv1.CreateProviderKeyRequest{Provider: o.provider, Key: "0123456789"}
+	}},
+	"access.v1.AccessService/UpdateProviderKey": {want: hidden, request: func(o objects) proto.Message {
+		return &accessv1.UpdateProviderKeyRequest{Name: "providerKeys/" + o.provider, Key: "0123456789"}
+	}},
+	"access.v1.AccessService/ListProviderKeys": {want: empty, request: func(objects) proto.Message { return &accessv1.ListProviderKeysRequest{} }},
+	"access.v1.AccessService/DeleteProviderKey": {want: hidden, request: func(o objects) proto.Message {
+		return &accessv1.DeleteProviderKeyRequest{Name: "providerKeys/" + o.provider}
+	}},
 
 	"operations.v1.OperationsService/ListQueues":         {want: internal, request: func(objects) proto.Message { return &operationsv1.ListQueuesRequest{} }},
 	"operations.v1.OperationsService/ListParkedMessages": {want: internal, request: func(o objects) proto.Message { return &operationsv1.ListParkedMessagesRequest{Queue: o.queue} }},
@@ -76,12 +86,36 @@ var methods = map[string]method{
 	"ingest.v1.IngestService/BatchImportAssets": {want: empty, creates: true, request: func(o objects) proto.Message {
 		return &ingestv1.BatchImportAssetsRequest{Targets: []string{"import." + o.host}}
 	}},
+	"ingest.v1.IngestService/CreateImport": {want: hidden, request: func(o objects) proto.Message {
+		return &ingestv1.CreateImportRequest{Import: &ingestv1.Import{Asset: o.asset}}
+	}},
+	"ingest.v1.IngestService/UploadImportPart": {want: hidden, request: func(o objects) proto.Message {
+		return &ingestv1.UploadImportPartRequest{Name: o.imported, Content: []byte("x")}
+	}},
+	"ingest.v1.IngestService/StartImport":        {want: hidden, request: func(o objects) proto.Message { return &ingestv1.StartImportRequest{Name: o.imported, Parts: 1} }},
+	"ingest.v1.IngestService/GetImport":          {want: hidden, request: func(o objects) proto.Message { return &ingestv1.GetImportRequest{Name: o.imported} }},
+	"ingest.v1.IngestService/ListImports":        {want: empty, request: func(o objects) proto.Message { return &ingestv1.ListImportsRequest{} }},
+	"ingest.v1.IngestService/ListImportProblems": {want: hidden, request: func(o objects) proto.Message { return &ingestv1.ListImportProblemsRequest{Import: o.imported} }},
 	"ingest.v1.IngestService/CreateProof": {want: hidden, request: func(o objects) proto.Message {
 		return &ingestv1.CreateProofRequest{Asset: o.asset, Method: ingestv1.ProofMethod_PROOF_METHOD_DNS_TXT}
 	}},
 	"ingest.v1.IngestService/VerifyProof": {want: hidden, request: func(o objects) proto.Message { return &ingestv1.VerifyProofRequest{Name: o.proof} }},
 	"ingest.v1.IngestService/ListProofs":  {want: hidden, request: func(o objects) proto.Message { return &ingestv1.ListProofsRequest{Asset: o.asset} }},
 	"ingest.v1.IngestService/AttestAsset": {want: internal, request: func(o objects) proto.Message { return &ingestv1.AttestAssetRequest{Name: o.asset, Reason: "x"} }},
+	"ingest.v1.IngestService/GrantClearance": {want: hidden, request: func(o objects) proto.Message {
+		return &ingestv1.GrantClearanceRequest{Name: o.asset, Clearance: modelv1.Clearance_CLEARANCE_INTRUSIVE, Reference: "x"}
+	}},
+	"ingest.v1.IngestService/ListAuthorizations": {want: empty, request: func(o objects) proto.Message { return &ingestv1.ListAuthorizationsRequest{Asset: o.asset} }},
+	"ingest.v1.IngestService/CreateStop": {want: empty, creates: true, request: func(o objects) proto.Message {
+		return &ingestv1.CreateStopRequest{Stop: &ingestv1.Stop{Target: "stopped." + o.host}}
+	}},
+	"ingest.v1.IngestService/ListStops":  {want: empty, request: func(objects) proto.Message { return &ingestv1.ListStopsRequest{} }},
+	"ingest.v1.IngestService/DeleteStop": {want: hidden, request: func(o objects) proto.Message { return &ingestv1.DeleteStopRequest{Name: o.stop} }},
+	"ingest.v1.IngestService/CreateDoNotScanEntry": {want: internal, request: func(o objects) proto.Message {
+		return &ingestv1.CreateDoNotScanEntryRequest{Entry: &ingestv1.DoNotScanEntry{Value: o.host}}
+	}},
+	"ingest.v1.IngestService/ListDoNotScanEntries": {want: internal, request: func(objects) proto.Message { return &ingestv1.ListDoNotScanEntriesRequest{} }},
+	"ingest.v1.IngestService/DeleteDoNotScanEntry": {want: internal, request: func(o objects) proto.Message { return &ingestv1.DeleteDoNotScanEntryRequest{Name: o.entry} }},
 	"ingest.v1.IngestService/CheckScope": {want: empty, request: func(o objects) proto.Message {
 		return &ingestv1.CheckScopeRequest{Targets: []*modelv1.Target{job(o).GetTarget()}}
 	}},
@@ -101,7 +135,7 @@ var methods = map[string]method{
 	"ingest.v1.IngestService/GetAssetState":        {want: internal, request: func(o objects) proto.Message { return &ingestv1.GetAssetStateRequest{Name: o.asset} }},
 	"ingest.v1.IngestService/ListAssessmentAssets": {want: internal, request: func(o objects) proto.Message { return &ingestv1.ListAssessmentAssetsRequest{Assessment: o.assessment} }},
 
-	"scheduler.v1.SchedulerService/CreatePlan": {want: empty, creates: true, request: func(o objects) proto.Message {
+	"scheduler.v1.SchedulerService/CreatePlan": {want: codes.FailedPrecondition, request: func(o objects) proto.Message {
 		return &schedulerv1.CreatePlanRequest{Plan: &schedulerv1.Plan{Cron: "0 3 * * *", Seeds: []string{o.host}}}
 	}},
 	"scheduler.v1.SchedulerService/GetPlan":   {want: hidden, request: func(o objects) proto.Message { return &schedulerv1.GetPlanRequest{Name: o.plan} }},
@@ -126,7 +160,11 @@ var methods = map[string]method{
 	"scheduler.v1.SchedulerService/FinishAssessment":     {want: internal, request: func(o objects) proto.Message { return &schedulerv1.FinishAssessmentRequest{Assessment: o.assessment} }},
 	"scheduler.v1.SchedulerService/Tick":                 {want: internal, request: func(objects) proto.Message { return &schedulerv1.TickRequest{} }},
 
+	"scanner.v1.ScannerService/ListQuotas":    {want: empty, request: func(objects) proto.Message { return &scannerv1.ListQuotasRequest{} }},
 	"scanner.v1.ScannerService/ListScanTypes": {want: empty, request: func(objects) proto.Message { return &scannerv1.ListScanTypesRequest{} }},
+	"scanner.v1.ScannerService/ProveCloudRole": {want: internal, request: func(objects) proto.Message {
+		return &scannerv1.ProveCloudRoleRequest{Account: "aws:123456789012", Access: &modelv1.CloudAccess{Role: "r", ExternalId: "e"}}
+	}},
 	"scanner.v1.ScannerService/Scan": {want: codes.FailedPrecondition, request: func(o objects) proto.Message {
 		return &scannerv1.ScanRequest{ScanType: modelv1.ScanType_SCAN_TYPE_DNS, Target: o.host}
 	}},

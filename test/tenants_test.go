@@ -38,6 +38,8 @@ var nobodys = objects{
 	plan: "plans/00000000000000000000000000000000", assessment: "assessments/00000000000000000000000000000000",
 	job: "00000000000000000000000000000000", finding: "findings/00000000000000000000000000000000",
 	risk: "risks/00000000000000000000000000000000", report: "reports/00000000000000000000000000000000", queue: "queues/nothing",
+	stop: "stops/t-00000000000000000000000000", entry: "doNotScan/aaaaaaaaaaaaaaaaaaaa",
+	imported: "imports/00000000000000000000000000000000", provider: "securitytrails",
 }
 
 // TestTenants: whatever method a tenant calls with the names of another tenant's objects, the answer is the one for objects
@@ -172,7 +174,7 @@ func first(ctx context.Context, conn *grpc.ClientConn, path string, in, out prot
 func (o objects) anonymise(text string) string {
 	return strings.NewReplacer(
 		o.proof, "PROOF", o.asset, "ASSET", o.exclusion, "EXCLUSION", o.plan, "PLAN", o.assessment, "ASSESSMENT", o.finding, "FINDING",
-		o.risk, "RISK", o.report, "REPORT", o.key, "KEY", o.tenant, "TENANT", o.queue, "QUEUE", o.host, "HOST", o.job, "JOB",
+		o.risk, "RISK", o.report, "REPORT", o.key, "KEY", o.tenant, "TENANT", o.queue, "QUEUE", o.stop, "STOP", o.entry, "ENTRY", o.imported, "IMPORT", o.provider, "PROVIDER", o.host, "HOST", o.job, "JOB",
 	).Replace(text)
 }
 
@@ -194,8 +196,17 @@ func (p *Platform) populate(t *testing.T) objects {
 	proof, exclusion, plan, key := &ingestv1.Proof{}, &ingestv1.Exclusion{}, &schedulerv1.Plan{}, &accessv1.CreateKeyResponse{}
 	p.must(t, t.Context(), http.MethodPost, "/v1/"+o.asset+"/proofs", map[string]any{"method": "PROOF_METHOD_DNS_TXT"}, proof)
 	p.must(t, t.Context(), http.MethodPost, "/v1/exclusions", map[string]any{"value": "elsewhere.acme.test"}, exclusion)
+	stop, entry := &ingestv1.Stop{}, &ingestv1.DoNotScanEntry{}
+	p.must(t, t.Context(), http.MethodPost, "/v1/stops", map[string]any{"target": "stopped.acme.test"}, stop)
+	p.must(t, t.Context(), http.MethodPost, "/v1/doNotScan", map[string]any{"value": "forbidden.example"}, entry)
+	o.stop, o.entry = stop.GetName(), entry.GetName()
 	p.must(t, t.Context(), http.MethodPost, "/v1/plans", map[string]any{"cron": "0 3 * * *", "seeds": []string{host}}, plan)
 	p.must(t, t.Context(), http.MethodPost, "/v1/keys", map[string]any{"roles": []string{"ROLE_VIEWER"}}, key)
+	imported := &ingestv1.Import{}
+	p.must(t, t.Context(), http.MethodPost, "/v1/imports", map[string]any{"file": "theirs.xml"}, imported)
+	o.imported = imported.GetName()
+	o.provider = "certspotter"
+	p.must(t, t.Context(), http.MethodPost, "/v1/providerKeys", map[string]any{"provider": o.provider, "key": "theirs-0123456789"}, nil)
 	o.proof, o.exclusion, o.plan, o.key = proof.GetName(), exclusion.GetName(), plan.GetName(), key.GetKey().GetName()
 	return o
 }
@@ -214,7 +225,7 @@ func (p *Platform) checkUntouched(t *testing.T, o objects) {
 	t.Helper()
 	for path, want := range map[string]string{
 		o.tenant: `"suspended":false`, o.asset: `"criticality":0`, o.plan: `"paused":false`, o.assessment: "STATE_SUCCEEDED", o.finding: "STATE_OPEN",
-		o.risk: o.risk, o.report: o.report, "keys": `"revoked":false`, "exclusions": o.exclusion, o.asset + "/proofs": o.proof,
+		o.risk: o.risk, o.report: o.report, "keys": `"revoked":false`, "exclusions": o.exclusion, "stops": o.stop, "providerKeys": `"lastFour":"6789"`, "doNotScan": o.entry, o.asset + "/proofs": o.proof,
 	} {
 		raw, err := p.Call(t.Context(), p.Key, http.MethodGet, "/v1/"+path, nil, nil)
 		if err != nil || !strings.Contains(compact(raw), want) || strings.Contains(compact(raw), `"revoked":true`) {

@@ -31,6 +31,9 @@ const localTenant = "local"
 // maxTargets is how many targets one assessment takes: the limit of CreateAssessment.
 const maxTargets = 256
 
+// scanTypeNames are the scan types as the flags spell them.
+const scanTypeNames = "dns, subdomain, port, service, tls, http, vuln, cloud, intel"
+
 type assessFlags struct {
 	platformFlags
 
@@ -50,6 +53,8 @@ func newAssess() *cobra.Command {
 		Long: "Runs the whole platform in this process for one assessment of names, addresses, ranges (192.0.2.0/24), host:port or URLs.\n" +
 			"Progress goes to stderr, the report to stdout. Assess only what you own or are authorised to test: by running this\n" +
 			"command you state that you are, and the statement is recorded with your user name.\n\n" +
+			"Third parties are asked with the keys of SHODAN_API_KEY, VT_API_KEY, SECURITYTRAILS_API_KEY and CERTSPOTTER_API_KEY, where\n" +
+			"set, and for nothing but public names and addresses.\n\n" +
 			"Exit status: 0 done, 1 a risk of --fail-on or worse is open, 2 wrong usage, 3 the assessment could not be completed\n" +
 			"(the report says what was not covered).",
 		Example: "  riskprofiler assess example.com\n" +
@@ -67,7 +72,7 @@ func newAssess() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.profile, "profile", "standard", "how deep: passive, quick, standard or deep")
-	flags.StringSliceVar(&f.scanTypes, "scan-types", nil, "only these scan types: dns, port, service, tls, http (default all)")
+	flags.StringSliceVar(&f.scanTypes, "scan-types", nil, "only these scan types: "+scanTypeNames+" (default all of the profile)")
 	flags.StringVar(&f.ports, "ports", "", "ports to scan: top100, top1000, all, or a list such as 22,80,8000-8100 (default by profile)")
 	flags.StringVar(&f.resolver, "resolver", "", "DNS server to ask, ADDRESS:PORT (default the system's)")
 	flags.BoolVar(&f.allowPrivate, "allow-private", false, "permit loopback and private addresses")
@@ -83,7 +88,7 @@ func newAssess() *cobra.Command {
 		}
 	}
 	_ = c.RegisterFlagCompletionFunc("profile", complete("passive", "quick", "standard", "deep"))
-	_ = c.RegisterFlagCompletionFunc("scan-types", complete("dns", "port", "service", "tls", "http"))
+	_ = c.RegisterFlagCompletionFunc("scan-types", complete(strings.Split(scanTypeNames, ", ")...))
 	_ = c.RegisterFlagCompletionFunc("ports", complete("top100", "top1000", "all"))
 	_ = c.RegisterFlagCompletionFunc("output", complete("table", "json", "csv", "sarif", "html"))
 	_ = c.RegisterFlagCompletionFunc("fail-on", complete("low", "medium", "high", "critical"))
@@ -114,8 +119,8 @@ func (f *assessFlags) request(targets []string) (*schedulerv1.CreateAssessmentRe
 	req.Profile = modelv1.Profile(profile)
 	for _, text := range f.scanTypes {
 		t := modelv1.ScanType(modelv1.ScanType_value["SCAN_TYPE_"+strings.ToUpper(strings.TrimSpace(text))])
-		if t == 0 || t > modelv1.ScanType_SCAN_TYPE_HTTP || t == modelv1.ScanType_SCAN_TYPE_SUBDOMAIN {
-			return nil, 0, fmt.Errorf("--scan-types %q is not known; use dns, port, service, tls or http", text)
+		if t == 0 {
+			return nil, 0, fmt.Errorf("--scan-types %q is not known; use %s", text, scanTypeNames)
 		}
 		if !slices.Contains(req.ScanTypes, t) {
 			req.ScanTypes = append(req.ScanTypes, t)
@@ -169,7 +174,7 @@ func (f *assessFlags) run(ctx context.Context, targets []string, stdout, stderr 
 	if err := f.writeReport(report, doc, stderr); err != nil {
 		return &exitError{exitIncomplete, err}
 	}
-	return verdict(doc, failOn)
+	return verdict(doc, req.GetScanTypes(), failOn)
 }
 
 // writeReport writes the HTML report beside the output, and says where.
@@ -196,7 +201,8 @@ func (f *assessFlags) writeReport(out *output, doc *reporterv1.ReportDocument, s
 }
 
 // verdict is how the command ends: by the risks first, because what was found is true also where not all was covered.
-func verdict(doc *reporterv1.ReportDocument, failOn modelv1.Severity) error {
+// A third party that could not be asked is a gap only for who asked for that scan type by name; the report shows it in any case.
+func verdict(doc *reporterv1.ReportDocument, asked []modelv1.ScanType, failOn modelv1.Severity) error {
 	if failOn != 0 {
 		for _, r := range doc.GetRisks() {
 			if r.GetState() == correlatorv1.Risk_STATE_OPEN && r.GetSeverity() >= failOn {
@@ -207,13 +213,18 @@ func verdict(doc *reporterv1.ReportDocument, failOn modelv1.Severity) error {
 	if doc.GetAssessment().GetState() != schedulerv1.Assessment_STATE_SUCCEEDED {
 		return &exitError{exitIncomplete, fmt.Errorf("the assessment is not complete: %s", incomplete(doc))}
 	}
+	for _, c := range doc.GetCoverage() {
+		if c.GetOutcome() == modelv1.Outcome_OUTCOME_SOURCE_UNAVAILABLE && slices.Contains(asked, c.GetScanType()) {
+			return &exitError{exitIncomplete, fmt.Errorf("the assessment is not complete: %s: %s", c.GetTarget().GetValue(), c.GetReason())}
+		}
+	}
 	return nil
 }
 
-// incomplete says why, by the first reason of a job.
+// incomplete says why, by the first reason of a job that is not about third parties.
 func incomplete(doc *reporterv1.ReportDocument) string {
 	for _, c := range doc.GetCoverage() {
-		if c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE && c.GetReason() != "" {
+		if c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE && c.GetOutcome() != modelv1.Outcome_OUTCOME_SOURCE_UNAVAILABLE && c.GetReason() != "" {
 			return fmt.Sprintf("%s; first: %s: %s", doc.GetAssessment().GetReason(), c.GetTarget().GetValue(), advise(c.GetReason()))
 		}
 	}
@@ -231,6 +242,10 @@ func advise(reason string) string {
 // assess runs the platform for one assessment and returns its report.
 func (f *assessFlags) assess(ctx context.Context, req *schedulerv1.CreateAssessmentRequest, stderr io.Writer) (*reporterv1.ReportDocument, error) {
 	f.listen = app.ListenOff
+	var err error
+	if f.secrets, err = environmentSecrets(ctx, app.Environment()); err != nil {
+		return nil, usage(err)
+	}
 	level, logTo := slog.LevelError, stderr
 	if f.verbose {
 		level = slog.LevelInfo

@@ -39,10 +39,11 @@ func family(use, short string, build func(add func(use, short string, args cobra
 }
 
 func clientCommands() []*cobra.Command {
-	return []*cobra.Command{
+	return append(stopCommands(), []*cobra.Command{
+		exclusionCommands(), doNotScanCommands(),
 		tenantCommands(), keyCommands(), assetCommands(), planCommands(), assessmentCommands(), findingCommands(), riskCommands(),
-		reportCommands(), queueCommands(),
-	}
+		reportCommands(), importCommands(), queueCommands(), providerCommands(), checkCommands(),
+	}...)
 }
 
 type adder = func(use, short string, args cobra.PositionalArgs, do call, flags ...func(*cobra.Command))
@@ -159,6 +160,7 @@ var assetColumns = []column[*modelv1.Asset]{
 	{"asset", (*modelv1.Asset).GetName}, {"kind", func(a *modelv1.Asset) string { return enum(a.GetKind(), "ASSET_KIND_") }},
 	{"value", (*modelv1.Asset).GetValue}, {"seed", func(a *modelv1.Asset) string { return fmt.Sprint(a.GetSeed()) }},
 	{"ownership", func(a *modelv1.Asset) string { return enum(a.GetOwnership().GetState(), "STATE_") }},
+	{"clearance", func(a *modelv1.Asset) string { return enum(a.GetOwnership().GetClearance(), "CLEARANCE_") }},
 	{"last seen", func(a *modelv1.Asset) string { return when(a.GetLastSeen()) }},
 }
 
@@ -188,9 +190,17 @@ func assetCommands() *cobra.Command {
 			}
 			return nil
 		})
-		var reason string
+		var reason, level, end string
 		add("attest ASSET", "State that an asset may be assessed (operators)", cobra.ExactArgs(1), func(ctx context.Context, conn grpc.ClientConnInterface, args []string, p printer) error {
-			a, err := ingestv1.NewIngestServiceClient(conn).AttestAsset(ctx, &ingestv1.AttestAssetRequest{Name: named("assets", args[0]), Reason: reason})
+			req := &ingestv1.AttestAssetRequest{Name: assetRef(args[0]), Reason: reason}
+			var err error
+			if req.Clearance, err = clearanceOf(level); err != nil {
+				return err
+			}
+			if req.ExpireTime, err = until(end, time.Now()); err != nil {
+				return err
+			}
+			a, err := ingestv1.NewIngestServiceClient(conn).AttestAsset(ctx, req)
 			if err != nil {
 				return err
 			}
@@ -198,28 +208,23 @@ func assetCommands() *cobra.Command {
 		}, func(c *cobra.Command) {
 			c.Flags().StringVar(&reason, "reason", "", "why: contract, ownership (required)")
 			_ = c.MarkFlagRequired("reason")
-		})
-		var method string
+		}, stringFlag(&level, "clearance", "", "passive, light, standard or intrusive (default standard)"), stringFlag(&end, "until", "", "a date such as 2027-01-31 or days such as 90d (default 30d)"))
+		var method, role string
 		add("prove ASSET", "Get a challenge that proves control of an asset", cobra.ExactArgs(1), func(ctx context.Context, conn grpc.ClientConnInterface, args []string, p printer) error {
-			m := map[string]ingestv1.ProofMethod{"dns": ingestv1.ProofMethod_PROOF_METHOD_DNS_TXT, "file": ingestv1.ProofMethod_PROOF_METHOD_HTTP_FILE}[method]
+			m := proofMethods[method]
 			if m == 0 {
-				return usage(fmt.Errorf("method %q is not known; use dns or file", method))
+				return usage(fmt.Errorf("method %q is not known; use dns, file or role", method))
 			}
-			proof, err := ingestv1.NewIngestServiceClient(conn).CreateProof(ctx, &ingestv1.CreateProofRequest{Asset: named("assets", args[0]), Method: m})
+			proof, err := ingestv1.NewIngestServiceClient(conn).CreateProof(ctx, &ingestv1.CreateProofRequest{Asset: assetRef(args[0]), Method: m, Role: role})
 			if err != nil {
 				return err
 			}
 			return p.message(proof)
-		}, stringFlag(&method, "method", "dns", "dns or file"))
-		add("verify PROOF", "Check whether a challenge is answered", cobra.ExactArgs(1), func(ctx context.Context, conn grpc.ClientConnInterface, args []string, p printer) error {
-			proof, err := ingestv1.NewIngestServiceClient(conn).VerifyProof(ctx, &ingestv1.VerifyProofRequest{Name: args[0]})
-			if err != nil {
-				return err
-			}
-			return p.message(proof)
-		})
+		}, stringFlag(&method, "method", "dns", "dns, file, or role for a cloud account"), stringFlag(&role, "role", "", "the role, such as an ARN (default RiskProfiler)"))
+		consentCommands(add)
+		add("verify PROOF|ASSET", "Check whether a challenge is answered, or all of an asset's", cobra.ExactArgs(1), verifyProofs)
 		add("delete ASSET", "Forget an asset and what is known about it", cobra.ExactArgs(1), func(ctx context.Context, conn grpc.ClientConnInterface, args []string, _ printer) error {
-			_, err := ingestv1.NewIngestServiceClient(conn).DeleteAsset(ctx, &ingestv1.DeleteAssetRequest{Name: named("assets", args[0])})
+			_, err := ingestv1.NewIngestServiceClient(conn).DeleteAsset(ctx, &ingestv1.DeleteAssetRequest{Name: assetRef(args[0])})
 			return err
 		})
 	})
@@ -240,6 +245,7 @@ func planCommands() *cobra.Command {
 			{"zone", (*schedulerv1.Plan).GetTimeZone}, {"next run", func(p *schedulerv1.Plan) string { return when(p.GetNextRunTime()) }},
 			{"seeds", func(p *schedulerv1.Plan) string { return strings.Join(p.GetSeeds(), ",") }},
 			{"paused", func(p *schedulerv1.Plan) string { return fmt.Sprint(p.GetPaused()) }},
+			{"problem", (*schedulerv1.Plan).GetLastProblem},
 		}
 		add("list", "List plans", cobra.NoArgs, func(ctx context.Context, conn grpc.ClientConnInterface, _ []string, p printer) error {
 			plans, err := all(func(token string) ([]*schedulerv1.Plan, string, error) {

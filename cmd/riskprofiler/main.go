@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see `%s --help`", err, c.CommandPath()))
 	})
-	root.AddCommand(newAssess(), newUp(), newLab(), newCerts(), newHealth(), newVersion())
+	root.AddCommand(newAssess(), newUp(), newLab(), newImport(), newIntel(), newCerts(), newHealth(), newVersion())
 	root.AddCommand(clientCommands()...)
 	return root
 }

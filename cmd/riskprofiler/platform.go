@@ -14,6 +14,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/app"
 	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/drivers"
+	"github.com/riskprofiler/riskprofiler/platform/secret"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
 	"github.com/riskprofiler/riskprofiler/services/correlator"
 	"github.com/riskprofiler/riskprofiler/services/gateway"
@@ -34,6 +35,8 @@ type platformFlags struct {
 	allowPrivate bool
 	resolver     string
 	listen       string
+	// secrets replace those of the data directory; nil: they do not.
+	secrets secret.Store
 }
 
 // settings are the flags as settings of the process, on top of its environment.
@@ -63,7 +66,7 @@ func (f platformFlags) open(ctx context.Context, name string, w io.Writer, level
 		return nil, nil, err
 	}
 	flush := func() { _ = t.Shutdown(context.WithoutCancel(ctx)) }
-	host, err := app.Build(ctx, app.Options{Drivers: drivers.Embedded, Specs: specs(), Settings: env, Telemetry: t})
+	host, err := app.Build(ctx, app.Options{Drivers: drivers.Embedded, Specs: specs(), Settings: env, Telemetry: t, Secrets: f.secrets})
 	if err != nil {
 		flush()
 		return nil, nil, err

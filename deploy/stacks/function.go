@@ -187,8 +187,14 @@ func ownRole(f plan.Function) []reason {
 	if len(f.Spec.Buckets) > 0 {
 		out = append(out, reason{"AwsSolutions-IAM5", "Objects are named by their content: the wildcard is within the service's own bucket.", []string{"/^Resource::arn:.*\\/\\*$/"}})
 	}
+	if len(f.Spec.Reads) > 0 {
+		out = append(out, reason{"AwsSolutions-IAM5", "Objects are named by their content: the wildcard is within a bucket that the service only reads.", []string{"/^Resource::arn:.*\\/\\*$/"}})
+	}
 	if len(f.Spec.Sends)+len(f.Spec.Consumes) > 0 {
 		out = append(out, reason{"AwsSolutions-IAM5", "Large bodies are named by their content: the wildcard is below the queue's own folder.", []string{"/^Resource::arn:.*\\/spill\\/.*\\/\\*$/"}})
+	}
+	if f.Spec.Secrets != "" {
+		out = append(out, reason{"AwsSolutions-IAM5", "Secrets are named by tenant and provider: the wildcard is below the deployment's folder of them.", []string{"/^Resource::arn:.*:secret:.*\\/tenants\\/\\*$/"}})
 	}
 	if len(f.Spec.Workflows) > 0 {
 		out = append(out, reason{"AwsSolutions-IAM5", "Executions are named by their assessment: the wildcard is below the service's own state machine.", []string{"/^Resource::arn:.*:execution:.*:\\*$/"}})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/riskprofiler/riskprofiler/deploy/plan"
 	"github.com/riskprofiler/riskprofiler/platform/queue/sqsqueue"
+	"github.com/riskprofiler/riskprofiler/platform/secret/awssecret"
 )
 
 // names makes names and ARNs. All are fixed by the prefix, so that a stack can name what another one owns without depending on
@@ -45,6 +46,12 @@ func (n names) executionsArn(name string) *string {
 	return arn("states", "execution:"+n.of(name)+":*")
 }
 func (n names) topicArn(name string) *string { return arn("sns", n.of(name)) }
+
+// secretsArn are the secrets of all tenants: Secrets Manager adds a dash and six characters to each name.
+func (n names) secretsArn() *string {
+	return arn("secretsmanager", "secret:"+n.prefix+awssecret.Folder+"*")
+}
+
 func (n names) bucketArn(name string) *string {
 	return join("arn:", awscdk.Aws_PARTITION(), ":s3:::", *n.bucket(name))
 }

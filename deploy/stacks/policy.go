@@ -9,6 +9,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"github.com/riskprofiler/riskprofiler/deploy/plan"
+	"github.com/riskprofiler/riskprofiler/platform/app"
 	"github.com/riskprofiler/riskprofiler/platform/table/dynamotable"
 )
 
@@ -25,8 +26,10 @@ var (
 	inspectQueue = []string{"sqs:GetQueueAttributes"}
 	// seeMissing makes S3 say of an object that is not there that it is not there. Without it, S3 says access denied:
 	// https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-	seeMissing = []string{"s3:ListBucket"}
-	answerTask = []string{"states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"}
+	seeMissing  = []string{"s3:ListBucket"}
+	readSecret  = []string{"secretsmanager:GetSecretValue"}
+	writeSecret = []string{"secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:DeleteSecret"}
+	answerTask  = []string{"states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"}
 	// useKey is what S3, SQS and DynamoDB do with the key for a caller. The conditions of the statement say that only they do.
 	useKey = []string{"kms:Decrypt", "kms:GenerateDataKey"}
 	// writeTraces is for the OTLP endpoint of X-Ray and for the segments of Lambda itself. X-Ray has no resources:
@@ -62,6 +65,7 @@ func functionPolicy(n names, key *string, f plan.Function, machines []plan.Machi
 	p.tables(f)
 	p.queues(f, queues)
 	p.blobs(f)
+	p.secrets(f)
 	p.keys(f.Spec.Name)
 	for _, name := range plan.Peers(f) {
 		p.allow(invoke, n.functionArn(name, plan.Live))
@@ -120,6 +124,10 @@ func (p *policy) blobs(f plan.Function) {
 		p.allow([]string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}, p.names.objectsArn(name, "*"))
 		p.allow(seeMissing, p.names.bucketArn(name))
 	}
+	for _, name := range f.Spec.Reads {
+		p.allow([]string{"s3:GetObject"}, p.names.objectsArn(name, "*"))
+		p.allow(seeMissing, p.names.bucketArn(name))
+	}
 	for _, name := range f.Spec.Sends {
 		// Reading is for a put whose answer was lost: the driver looks whether what is there is what it put.
 		p.allow([]string{"s3:PutObject", "s3:GetObject"}, p.names.objectsArn(plan.MessagesBucket, "spill/"+name+"/*"))
@@ -129,6 +137,18 @@ func (p *policy) blobs(f plan.Function) {
 	}
 	if len(f.Spec.Consumes) > 0 {
 		p.allow(seeMissing, p.names.bucketArn(plan.MessagesBucket))
+	}
+}
+
+// secrets allows reading the tenants' secrets or writing them, and nobody both. They are encrypted under the account's own key for
+// Secrets Manager, which whoever may use a secret may use with it:
+// https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
+func (p *policy) secrets(f plan.Function) {
+	switch f.Spec.Secrets {
+	case app.ReadsSecrets:
+		p.allow(readSecret, p.names.secretsArn())
+	case app.WritesSecrets:
+		p.allow(writeSecret, p.names.secretsArn())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/riskprofiler/riskprofiler/deploy/plan"
+	"github.com/riskprofiler/riskprofiler/platform/app"
 )
 
 const (
@@ -56,6 +57,13 @@ func specGrants(f plan.Function, all []plan.Service) grants {
 		g.add("s3:GetObject s3:PutObject s3:DeleteObject", object(bucket, "/*"), "")
 		g.add("s3:ListBucket", object(bucket, ""), "")
 	}
+	for _, bucket := range s.Reads {
+		g.add("s3:GetObject", object(bucket, "/*"), "")
+		g.add("s3:ListBucket", object(bucket, ""), "")
+	}
+	g.add(map[app.SecretAccess]string{
+		app.ReadsSecrets: "secretsmanager:GetSecretValue", app.WritesSecrets: "secretsmanager:CreateSecret secretsmanager:PutSecretValue secretsmanager:DeleteSecret",
+	}[s.Secrets], "arn:aws:secretsmanager"+here+"secret:"+prefix+"/tenants/*", "")
 	for _, queue := range s.Sends {
 		g.add("sqs:SendMessage sqs:GetQueueUrl", "arn:aws:sqs"+here+prefix+"-"+queue+".fifo", "")
 		g.add("s3:PutObject s3:GetObject", object("messages", "/spill/"+queue+"/*"), "")

@@ -15,6 +15,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/mtls"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/secret"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
 	"github.com/riskprofiler/riskprofiler/platform/wire"
@@ -44,6 +45,8 @@ type Backends interface {
 	Workflow(ctx context.Context, r WorkflowRequest) (workflow.Engine, func(context.Context) error, error)
 	// Keys is where the services' signing keys lie.
 	Keys() authn.KeyStore
+	// Secrets is where the secrets of tenants lie.
+	Secrets() secret.Store
 	Close() error
 }
 
@@ -64,6 +67,8 @@ type Options struct {
 	Settings map[string]string
 	// Telemetry replaces what the settings say, for tests.
 	Telemetry *telemetry.Telemetry
+	// Secrets replace the drivers' if set, for a run that keeps none.
+	Secrets secret.Store
 }
 
 // Host is a wired process.
@@ -87,6 +92,7 @@ type Host struct {
 	senders   map[string]*queue.Queue
 	consumers map[string]*queue.Queue
 	buckets   map[string]blob.Bucket
+	secrets   secret.Store
 	sources   map[string]eventSource // the consumed queues whose driver takes events
 	// stateMachine signs for calls of a state machine, in a function.
 	stateMachine ownWorkflow
@@ -99,7 +105,7 @@ type Host struct {
 // Build wires the process: it opens handles and starts nothing. If it fails, what was opened is closed.
 func Build(ctx context.Context, o Options) (*Host, error) {
 	h := &Host{
-		specs: o.Specs, settings: o.Settings, telemetry: o.Telemetry,
+		specs: o.Specs, settings: o.Settings, telemetry: o.Telemetry, secrets: o.Secrets,
 		named: map[string]*telemetry.Telemetry{}, services: map[string]Service{}, signers: map[string]*authn.Signer{}, conns: map[string]grpc.ClientConnInterface{},
 		tables: map[string]*table.Table{}, senders: map[string]*queue.Queue{}, consumers: map[string]*queue.Queue{},
 		buckets: map[string]blob.Bucket{}, sources: map[string]eventSource{},
@@ -156,6 +162,9 @@ func (h *Host) openKeys(ctx context.Context) error {
 
 func (h *Host) openStores(ctx context.Context) error {
 	for _, s := range h.specs {
+		if s.Secrets != "" && h.secrets == nil {
+			h.secrets = h.backends.Secrets()
+		}
 		for _, name := range s.Tables {
 			if h.tables[name] != nil {
 				continue
@@ -166,7 +175,7 @@ func (h *Host) openStores(ctx context.Context) error {
 			}
 			h.tables[name] = table.New(d, table.Options{Name: name, Indexes: append([]string{}, s.Indexes[name]...)})
 		}
-		for _, name := range s.Buckets {
+		for _, name := range slices.Concat(s.Buckets, s.Reads) {
 			b, err := h.backends.Bucket(ctx, name)
 			if err != nil {
 				return err

@@ -37,6 +37,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/queue/queuetest"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
+	"github.com/riskprofiler/riskprofiler/platform/secret"
 	"github.com/riskprofiler/riskprofiler/platform/workflow"
 )
 
@@ -71,6 +72,8 @@ func (c *cloud) Workflow(context.Context, app.WorkflowRequest) (workflow.Engine,
 }
 
 func (c *cloud) Keys() authn.KeyStore { return authn.FileKeys(c.dir + "/keys") }
+
+func (c *cloud) Secrets() secret.Store { return &secret.Memory{} }
 
 func (c *cloud) Close() error { return nil }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/blob"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/secret"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
 	"github.com/riskprofiler/riskprofiler/platform/workflow"
@@ -35,6 +36,17 @@ const (
 	HostileNetwork Trust = "hostile network"
 	// Core is everything else.
 	Core Trust = "core"
+)
+
+// SecretAccess says what a service may do with the secrets of tenants. None may do both: who writes them never reads them.
+type SecretAccess string
+
+// The accesses. The zero value is none.
+const (
+	// ReadsSecrets is for the services that use them.
+	ReadsSecrets SecretAccess = "reads"
+	// WritesSecrets is for the services that take them from people.
+	WritesSecrets SecretAccess = "writes"
 )
 
 // Consumer is a queue that a service takes messages from.
@@ -66,9 +78,13 @@ type Spec struct {
 	// Tables and Buckets that this service owns. RateLimits is a table shared by all scanners.
 	Tables  []string
 	Buckets []string
+	// Reads are buckets that other services own and this one only reads: large data that no call could carry.
+	Reads []string
 	// Indexes are the names of the secondary indexes of each table, 3 to 57 characters each. An index that is not named here
 	// cannot be used.
 	Indexes map[string][]string
+	// Secrets says what the service may do with the secrets of tenants.
+	Secrets SecretAccess
 	// Calls are names of other services.
 	Calls []string
 	// Schedules that this service wants to be called by.
@@ -143,10 +159,22 @@ func (d Deps) Queues() map[string]*queue.Queue {
 	return d.host.senders
 }
 
-// Bucket is one of Spec.Buckets.
+// Bucket is one of Spec.Buckets or of Spec.Reads.
 func (d Deps) Bucket(name string) blob.Bucket {
-	d.must(slices.Contains(d.spec.Buckets, name), "bucket", name)
+	d.must(slices.Contains(d.spec.Buckets, name) || slices.Contains(d.spec.Reads, name), "bucket", name)
 	return d.host.buckets[name]
+}
+
+// SecretReader reads secrets, if Spec.Secrets says so.
+func (d Deps) SecretReader() secret.Reader {
+	d.must(d.spec.Secrets == ReadsSecrets, "secrets", string(ReadsSecrets))
+	return d.host.secrets
+}
+
+// SecretWriter writes secrets, if Spec.Secrets says so.
+func (d Deps) SecretWriter() secret.Writer {
+	d.must(d.spec.Secrets == WritesSecrets, "secrets", string(WritesSecrets))
+	return d.host.secrets
 }
 
 // Peer is a connection to one of Spec.Calls, in the name of this service.

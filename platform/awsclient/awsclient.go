@@ -23,7 +23,7 @@ import (
 const Example = "aws://eu-west-1/rp-prod"
 
 // Services are the names under which Location.Endpoints says where one service is.
-var services = []string{"dynamodb", "sqs", "s3", "states", "lambda", "sts"}
+var services = []string{"dynamodb", "sqs", "s3", "states", "lambda", "sts", "secretsmanager"}
 
 // Location is a parsed URL: where the resources are and what their names begin with.
 type Location struct {
@@ -57,8 +57,8 @@ var regionForm = regexp.MustCompile(`^[a-z]{2,}(-[a-z0-9]+)+$`)
 // suffixForm leaves room for a bucket's own name within 63 characters.
 var suffixForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,24}[a-z0-9])?$`)
 
-// Parse reads aws://REGION/PREFIX with the optional query parameters endpoint (all services), dynamodb, sqs, s3, states, lambda
-// and sts (URLs of single services), bucketsuffix and account; states may be the word table instead (see Location.TableWorkflow).
+// Parse reads aws://REGION/PREFIX with the optional query parameters endpoint (all services), dynamodb, sqs, s3, states, lambda,
+// sts and secretsmanager (URLs of single services), bucketsuffix and account; states may be the word table instead (see Location.TableWorkflow).
 // Anything else is fault.Invalid with an example.
 func Parse(raw string) (Location, error) {
 	u, err := url.Parse(raw)

@@ -18,6 +18,8 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/queue/sqsqueue"
+	"github.com/riskprofiler/riskprofiler/platform/secret"
+	"github.com/riskprofiler/riskprofiler/platform/secret/awssecret"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/table/dynamotable"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry/awsspan"
@@ -108,6 +110,9 @@ func (a *cloud) Workflow(_ context.Context, r app.WorkflowRequest) (workflow.Eng
 func (a *cloud) Keys() authn.KeyStore {
 	return authn.NewBucketKeys(a.buckets().Bucket(keyBucket))
 }
+
+// Secrets are in Secrets Manager, as <prefix>/tenants/<tenant>/<name>.
+func (a *cloud) Secrets() secret.Store { return awssecret.Open(a.config, a.location) }
 
 // Invoke calls a function: see [app.Invoker].
 func (a *cloud) Invoke(ctx context.Context, function string, payload []byte) ([]byte, error) {

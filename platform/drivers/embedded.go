@@ -17,6 +17,8 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/queue/sqlitequeue"
+	"github.com/riskprofiler/riskprofiler/platform/secret"
+	"github.com/riskprofiler/riskprofiler/platform/secret/filesecret"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/table/sqlitetable"
 	"github.com/riskprofiler/riskprofiler/platform/workflow"
@@ -128,6 +130,11 @@ func (e *embedded) Bucket(ctx context.Context, name string) (blob.Bucket, error)
 
 // Keys are files in the directory keys.
 func (e *embedded) Keys() authn.KeyStore { return authn.FileKeys(filepath.Join(e.dir, "keys")) }
+
+// Secrets are files in the directory secrets, encrypted.
+func (e *embedded) Secrets() secret.Store {
+	return filesecret.New(filesecret.Options{Dir: filepath.Join(e.dir, "secrets")})
+}
 
 // Workflow runs the machines in this process over the table "workflow"; a process without machines starts and completes
 // executions through the same table.

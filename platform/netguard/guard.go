@@ -77,6 +77,17 @@ func (o Options) Validate() error {
 	return nil
 }
 
+// Within is a guard that permits what g permits and permit, too: a narrower scope for one piece of work.
+func (g *Guard) Within(permit func(netip.AddrPort) error) *Guard {
+	narrow := *g
+	if outer := g.options.Permit; outer != nil {
+		narrow.options.Permit = func(to netip.AddrPort) error { return errors.Join(outer(to), permit(to)) }
+	} else {
+		narrow.options.Permit = permit
+	}
+	return &narrow
+}
+
 // Dial is one connection that was tried or refused.
 type Dial struct {
 	Network string

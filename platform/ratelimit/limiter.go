@@ -17,7 +17,8 @@
 // it bars its bucket until it expires, at most [Retention] after the bucket was full again.
 //
 // It refuses to queue: nobody's turn is kept, and a call for much may wait long behind calls for
-// little ([Limiter.Wait] asks again and again). It does not give permits back.
+// little ([Limiter.Wait] asks again and again). It does not give permits back. [Limiter.Hold] shuts a
+// bucket for a time, for all workers, where the one behind it asks to be left alone.
 package ratelimit
 
 import (

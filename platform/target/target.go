@@ -1,4 +1,5 @@
-// Package target reads what people type to name something on the network: a name, an address, a range, host:port or a URL.
+// Package target reads what people type to name something on the network: a name, an address, a range, host:port, a URL or a
+// cloud account.
 // It decides what is meant and gives it one canonical spelling. It resolves nothing and knows nothing about scope.
 package target
 
@@ -28,6 +29,8 @@ const (
 	IP Kind = 3
 	// CIDR is a range of addresses.
 	CIDR Kind = 4
+	// CloudAccount is an account at a cloud provider: see [CloudParts].
+	CloudAccount Kind = 6
 )
 
 const (
@@ -45,7 +48,7 @@ const (
 type Target struct {
 	Kind Kind
 	// Value is the canonical text: a lower-case A-label name without trailing dot, an address as RFC 5952 writes it, or a
-	// range with the host bits cleared.
+	// range with the host bits cleared, or provider:account.
 	Value string
 	// Port is set if the text named one port, as host:port and URLs with a port do, or if a URL's scheme implies one.
 	Port uint16
@@ -74,6 +77,9 @@ func Parse(text string) (Target, error) {
 	if addr, err := netip.ParseAddr(t); err == nil {
 		return parseAddr(t, addr, 0)
 	}
+	if account, ok := parseCloud(t); ok {
+		return account, nil
+	}
 	host, port, err := splitPort(t)
 	if err != nil {
 		return Target{}, err
@@ -82,7 +88,7 @@ func Parse(text string) (Target, error) {
 }
 
 func bad(text, why string) error {
-	return fault.New(fault.Invalid, "read target %s: %s; give a name, an address, a range such as 192.0.2.0/24, host:port or a URL", strconv.Quote(clip(text)), why)
+	return fault.New(fault.Invalid, "read target %s: %s; give a name, an address, a range such as 192.0.2.0/24, host:port, a URL or a cloud account such as aws:123456789012", strconv.Quote(clip(text)), why)
 }
 
 func clip(s string) string {

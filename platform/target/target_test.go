@@ -32,6 +32,11 @@ func TestParse(t *testing.T) {
 		"HTTP://example.com:8080/a?": {Kind: Domain, Value: "example.com", Port: 8080, URL: "http://example.com:8080/a"},
 		"https://[2001:db8::1]/x":    {Kind: IP, Value: "2001:db8::1", Port: 443, URL: "https://[2001:db8::1]:443/x"},
 		"localhost":                  {Kind: Host, Value: "localhost"},
+		"aws:123456789012":           {Kind: CloudAccount, Value: "aws:123456789012"},
+		" AWS:123456789012":          {Kind: CloudAccount, Value: "aws:123456789012"},
+		"aws:443":                    {Kind: Host, Value: "aws", Port: 443},
+		"google:my-project-1":        {Kind: CloudAccount, Value: "google:my-project-1"},
+		"azure:0B1F6471-1BF0-4DDA-AEC3-CB9272F09590": {Kind: CloudAccount, Value: "azure:0b1f6471-1bf0-4dda-aec3-cb9272f09590"},
 	}
 	for text, want := range cases {
 		got, err := Parse(text)
@@ -51,6 +56,8 @@ func TestParseRefuses(t *testing.T) {
 		"256.1.1.1", "192.0.2.0/8", "2001:db8::/64", "::ffff:192.0.2.0/120", "host:0", "host:70000", "host:08", "host:http",
 		"2001:db8::1:443:x", "[2001:db8::1", "fe80::1%eth0", "ftp://example.com", "https://user:secret@example.com", "https://",
 		"http://exa mple/", "a/b", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 130) + "example", strings.Repeat("x", 3000),
+		"aws:12345678901", "aws:1234567890123", "aws:12345678901x", "azure:0b1f6471", "azure:0b1f6471-1bf0-4dda-aec3-cb9272f0959g",
+		"google:short", "google:1project", "google:project-", "google:" + strings.Repeat("a", 31), "oracle:123456789012",
 		"$(id).example", "a;b.example", "a\x00b.example", "\x1b[31m.example",
 	} {
 		got, err := Parse(text)

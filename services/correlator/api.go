@@ -232,7 +232,7 @@ func (s *Service) triage(ctx context.Context, findingName string, state correlat
 			return nil, err
 		}
 		// The mark changes with it: an evaluation that began before starts again and keeps the decision.
-		err = s.table.Write(ctx, table.Write{Item: item, If: table.Any}, markWrite(tenant, assetOf(findingName), mark{}, k.revision))
+		err = s.table.Write(ctx, table.Write{Item: item, If: table.Any}, markWrite(tenant, assetOf(findingName), k.mark.stale(), k.revision))
 		if errors.Is(err, fault.Conflict) {
 			continue
 		}
@@ -245,19 +245,6 @@ func (s *Service) triage(ctx context.Context, findingName string, state correlat
 		return s.GetFinding(ctx, &correlatorv1.GetFindingRequest{Name: findingName})
 	}
 	return nil, fault.New(fault.Conflict, "%s changed %d times meanwhile", findingName, maxConflicts)
-}
-
-// ListChecks lists the catalogue.
-func (s *Service) ListChecks(context.Context, *correlatorv1.ListChecksRequest) (*correlatorv1.ListChecksResponse, error) {
-	c, err := s.catalogue()
-	if err != nil {
-		return nil, err
-	}
-	res := &correlatorv1.ListChecksResponse{}
-	for _, k := range c.checks {
-		res.Checks = append(res.Checks, k.proto())
-	}
-	return res, nil
 }
 
 // Reevaluate runs the checks over stored facts.
@@ -332,14 +319,7 @@ func (s *Service) GetAssetFindings(ctx context.Context, req *correlatorv1.GetAss
 		res.Findings = append(res.Findings, f)
 	}
 	slices.SortFunc(res.Findings, compareFindings)
-	for key, item := range k.items {
-		if !strings.HasPrefix(key.Sort, prefixRisk) {
-			continue
-		}
-		r, err := protoitem.Decode(item, &correlatorv1.Risk{})
-		if err != nil {
-			return nil, err
-		}
+	for _, r := range k.risks {
 		res.Risks = append(res.Risks, r)
 	}
 	slices.SortFunc(res.Risks, CompareRisks)

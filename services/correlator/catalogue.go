@@ -44,6 +44,8 @@ type check struct {
 
 	severity modelv1.Severity
 	compiled func() (*program, error)
+	// custom: made by a tenant; what it may cost is limited.
+	custom bool
 }
 
 // examples are facts on which the check holds and does not hold. They run as tests.
@@ -56,8 +58,17 @@ type examples struct {
 type example struct {
 	Fact  map[string]any `yaml:"fact"`
 	Asset map[string]any `yaml:"asset"`
+	// Observation and Intel, for checks over known vulnerabilities: an observation with its fact, and what intel knows.
+	Observation map[string]any `yaml:"observation"`
+	Intel       *exampleIntel  `yaml:"intel"`
 	// Now is when the example is judged; 2026-11-01T00:00:00Z if unset.
 	Now string `yaml:"now"`
+}
+
+// exampleIntel is vulnerability knowledge in protobuf's JSON form.
+type exampleIntel struct {
+	Products   []map[string]any `yaml:"products"`
+	Advisories []map[string]any `yaml:"advisories"`
 }
 
 // group is a decision for a person.
@@ -71,7 +82,10 @@ type group struct {
 type Catalogue struct {
 	checks []*check
 	byFact map[string][]*check
+	byID   map[string]*check
 	groups map[string]*group
+	// off are the checks that a tenant switched off, unread those of its own that are not understood any more.
+	off, unread map[string]bool
 	// Version changes with every change of a check.
 	Version string
 }
@@ -85,7 +99,7 @@ func readCatalogue(fsys fs.FS) (*Catalogue, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "list checks")
 	}
-	c := &Catalogue{byFact: map[string][]*check{}, groups: map[string]*group{}}
+	c := newCatalogue()
 	var groups []*group
 	if err := readYAML(fsys, groupsFile, &groups); err != nil {
 		return nil, err
@@ -96,7 +110,6 @@ func readCatalogue(fsys fs.FS) (*Catalogue, error) {
 		}
 		c.groups[g.ID] = g
 	}
-	seen := map[string]bool{}
 	for _, name := range names {
 		if name == groupsFile {
 			continue
@@ -106,7 +119,7 @@ func readCatalogue(fsys fs.FS) (*Catalogue, error) {
 			return nil, err
 		}
 		for _, k := range list {
-			if err := c.add(k, seen); err != nil {
+			if err := c.add(k); err != nil {
 				return nil, fault.Wrap(fault.Invalid, err, "read %s: check %q", name, k.ID)
 			}
 		}
@@ -129,10 +142,14 @@ func readYAML(fsys fs.FS, name string, into any) error {
 	return nil
 }
 
-func (c *Catalogue) add(k *check, seen map[string]bool) error {
+func newCatalogue() *Catalogue {
+	return &Catalogue{byFact: map[string][]*check{}, byID: map[string]*check{}, groups: map[string]*group{}, off: map[string]bool{}, unread: map[string]bool{}}
+}
+
+func (c *Catalogue) add(k *check) error {
 	k.severity = modelv1.Severity(modelv1.Severity_value["SEVERITY_"+strings.ToUpper(k.Severity)])
 	switch {
-	case k.ID == "" || seen[k.ID]:
+	case k.ID == "" || c.byID[k.ID] != nil:
 		return fault.New(fault.Invalid, "the id is empty or used twice")
 	case k.Version == 0:
 		return fault.New(fault.Invalid, "version starts at 1")
@@ -145,7 +162,7 @@ func (c *Catalogue) add(k *check, seen map[string]bool) error {
 	case k.Title == "" || k.Remediation == "" || k.Description == "" || k.Summary == "":
 		return fault.New(fault.Invalid, "title, summary, description and remediation are needed")
 	}
-	seen[k.ID] = true
+	c.byID[k.ID] = k
 	k.compiled = sync.OnceValues(func() (*program, error) { return compile(k) })
 	c.checks = append(c.checks, k)
 	c.byFact[k.Fact] = append(c.byFact[k.Fact], k)
@@ -160,11 +177,17 @@ func versionOf(checks []*check) string {
 	return hash(b.String())
 }
 
+// switchedOff says whether a check's findings go: the tenant switched it off, or removed a check of its own. A shipped check that left
+// the catalogue is another thing: its findings stay as they are.
+func (c *Catalogue) switchedOff(id string) bool {
+	return c.off[id] || strings.HasPrefix(id, customPrefix) && c.byID[id] == nil && !c.unread[id]
+}
+
 // proto is the check as the contract shows it.
 func (k *check) proto() *correlatorv1.Check {
 	return &correlatorv1.Check{
 		Id: k.ID, Version: k.Version, Title: k.Title, Severity: k.severity, Cwe: k.CWE, References: k.References,
-		Remediation: k.Remediation, Fact: k.Fact, Condition: k.Condition, Group: k.Group, Inferred: k.Inferred, Description: k.Description,
+		Name: checkName(k.ID), Summary: k.Summary, Custom: k.custom, Remediation: k.Remediation, Fact: k.Fact, Condition: k.Condition, Group: k.Group, Inferred: k.Inferred, Description: k.Description,
 	}
 }
 

@@ -1,16 +1,9 @@
 package correlator
 
 import (
-	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
-
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
-
-	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 )
 
 func catalogue(t testing.TB) *Catalogue {
@@ -25,6 +18,7 @@ func catalogue(t testing.TB) *Catalogue {
 // prefixes of check ids by the fact they read.
 var prefixes = map[string]string{
 	"dns": "dns-", "dangling": "dns-", "mail": "mail-", "ports": "port-", "service": "service-", "tls": "tls-", "http": "http-", "exposure": "http-",
+	matchFact: "cve-", "vulnerability": "vuln-", "intel": "intel-", "names": "names-",
 }
 
 func TestCatalogueIsWellFormed(t *testing.T) {
@@ -77,34 +71,9 @@ func TestExamples(t *testing.T) {
 
 func judge(t *testing.T, k *check, e example) (bool, string) {
 	t.Helper()
-	fact := proto.Clone(facts[k.Fact].message)
-	parse(t, e.Fact, fact)
-	asset := &modelv1.Asset{Kind: modelv1.AssetKind_ASSET_KIND_HOST, Value: "www.example.com"}
-	parse(t, e.Asset, asset)
-	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	if e.Now != "" {
-		var err error
-		if now, err = time.Parse(time.RFC3339, e.Now); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := scene{name: k.Fact, fact: fact.ProtoReflect(), variables: map[string]any{
-		k.Fact: fact, "asset": asset, "observation": &modelv1.Observation{Location: "www.example.com:443/tcp"}, "now": now,
-	}}
-	held, err := k.holds(s)
+	held, summary, err := k.try(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return held, k.summarise(s)
-}
-
-func parse(t *testing.T, from map[string]any, into proto.Message) {
-	t.Helper()
-	raw, err := json.Marshal(from)
-	if err == nil && from != nil {
-		err = protojson.Unmarshal(raw, into)
-	}
-	if err != nil {
-		t.Fatalf("example %s: %v", raw, err)
-	}
+	return held, summary
 }

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 )
@@ -25,10 +26,12 @@ const maxSummary = 300
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	options := []cel.EnvOption{
 		cel.Container("riskprofiler.model.v1"),
-		cel.Types(&modelv1.Observation{}, &modelv1.Asset{}),
+		cel.Types(&modelv1.Observation{}, &modelv1.Asset{}, &correlatorv1.VulnerabilityMatch{}),
 		cel.Variable("asset", cel.ObjectType("riskprofiler.model.v1.Asset")),
 		cel.Variable("observation", cel.ObjectType("riskprofiler.model.v1.Observation")),
 		cel.Variable("now", cel.TimestampType),
+		// All vulnerabilities of the product, worst first; in a summary those of the finding.
+		cel.Variable("matches", cel.ListType(cel.ObjectType("riskprofiler.correlator.v1.VulnerabilityMatch"))),
 		ext.Strings(),
 		cel.Function("olderThan", cel.MemberOverload("string_older_than_string", []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType,
 			cel.BinaryBinding(func(a, b ref.Val) ref.Val {
@@ -121,8 +124,13 @@ func (k *check) summarise(s scene) string {
 	if !ok || text == "" {
 		return k.Title
 	}
-	if r := []rune(text); len(r) > maxSummary {
-		return string(r[:maxSummary-1]) + "…"
+	return cut(text, maxSummary)
+}
+
+// cut shortens a text to n characters.
+func cut(text string, n int) string {
+	if r := []rune(text); len(r) > n {
+		return string(r[:n-1]) + "…"
 	}
 	return text
 }

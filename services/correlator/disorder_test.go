@@ -174,7 +174,7 @@ func compare(t *testing.T, s *Service, seed uint64, state *ingestv1.GetAssetStat
 	if k.revision == 0 && len(state.GetSets()) == 0 {
 		return // nothing was ever announced
 	}
-	held, err := hold(Input{Asset: state.GetAsset(), Sets: state.GetSets(), Catalogue: catalogue(t), Now: time.Now()})
+	held, err := heldBy(Input{Asset: state.GetAsset(), Sets: state.GetSets(), Catalogue: catalogue(t), Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,33 +26,43 @@ type Input struct {
 	// Before are the findings as they are stored; their triage and history go on.
 	Before    []*correlatorv1.Finding
 	Catalogue *Catalogue
-	Now       time.Time
+	// Intel is the vulnerability knowledge; nil: there is none, and what depends on it is not evaluated.
+	Intel Intel
+	Now   time.Time
 }
 
 // Output is what is to be stored.
 type Output struct {
 	Findings []*correlatorv1.Finding
 	Risks    []*correlatorv1.Risk
+	// Keys are what the evaluation depends on beside the facts: products as in intel, and the kinds of facts ("fact:http").
+	Keys []string
+	// Problems of the tenant's own checks, by id of the check.
+	Problems map[string]*correlatorv1.CheckProblem
 }
 
 // Evaluate is the whole correlation of one asset: observations x coverage x checks x context -> findings -> risks. It is a
 // pure function and counts no events, so a repeated, late or reordered message cannot make it wrong.
 func Evaluate(in Input) (Output, error) {
-	held, err := hold(in)
+	v, err := newEvaluation(in)
 	if err != nil {
 		return Output{}, err
 	}
+	if err := v.hold(); err != nil {
+		return Output{}, err
+	}
+	held := v.held
 	before := map[string]*correlatorv1.Finding{}
 	for _, f := range in.Before {
 		before[f.GetName()] = f
 	}
-	var out Output
+	out := Output{Keys: v.keys(), Problems: v.problems}
 	for name, f := range held {
 		out.Findings = append(out.Findings, continued(f, before[name], in.Now))
 	}
 	for name, f := range before {
-		if held[name] == nil {
-			out.Findings = append(out.Findings, closed(f, in))
+		if held[name] == nil && !in.Catalogue.switchedOff(f.GetCheck()) {
+			out.Findings = append(out.Findings, v.closed(f))
 		}
 	}
 	slices.SortFunc(out.Findings, compareFindings)
@@ -65,36 +75,87 @@ func compareFindings(a, b *correlatorv1.Finding) int {
 	return cmp.Or(cmp.Compare(b.GetSeverity(), a.GetSeverity()), strings.Compare(a.GetCheck(), b.GetCheck()), strings.Compare(a.GetName(), b.GetName()))
 }
 
-// hold runs every check over every fact and returns what holds, one finding for each check and location.
-func hold(in Input) (map[string]*correlatorv1.Finding, error) {
-	held := map[string]*correlatorv1.Finding{}
-	for _, set := range in.Sets {
+// evaluation is the work on one asset.
+type evaluation struct {
+	Input
+
+	names *productNames
+	// held are the findings that hold, by name.
+	held map[string]*correlatorv1.Finding
+	// products are what the facts tell of; judged says of which of them intel could say whether they are affected, by place.
+	products []*observed
+	judged   map[string]bool
+	problems map[string]*correlatorv1.CheckProblem
+	// spent is what the tenant's own checks cost so far.
+	spent uint64
+}
+
+func newEvaluation(in Input) (*evaluation, error) {
+	names, err := products()
+	if err != nil {
+		return nil, err
+	}
+	return &evaluation{
+		Input: in, names: names, held: map[string]*correlatorv1.Finding{}, judged: map[string]bool{}, problems: map[string]*correlatorv1.CheckProblem{},
+		products: observedProducts(names, in.Sets),
+	}, nil
+}
+
+// hold runs every check over every fact and keeps what holds, one finding for each check and location.
+func (v *evaluation) hold() error {
+	for _, set := range v.Sets {
 		for _, o := range set.GetObservations() {
-			s := newScene(o, in.Asset, in.Now)
-			for _, k := range in.Catalogue.byFact[s.name] {
-				ok, err := k.holds(s)
-				if err != nil {
-					return nil, err
-				}
-				if !ok {
-					continue
-				}
-				f := finding(in, k, set, o)
-				if first := held[f.GetName()]; first != nil {
-					addEvidence(first, f)
-					continue
-				}
-				f.Summary = k.summarise(s)
-				held[f.GetName()] = f
+			if err := v.holdOn(set, o); err != nil {
+				return err
 			}
 		}
 	}
-	return held, nil
+	return v.holdVulnerabilities()
+}
+
+// holdOn runs the checks over one fact.
+func (v *evaluation) holdOn(set *modelv1.ObservationSet, o *modelv1.Observation) error {
+	s := newScene(o, v.Asset, v.Now)
+	for _, k := range v.Catalogue.byFact[s.name] {
+		ok, err := v.judge(k, s, o.GetLocation())
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		f := finding(v.Input, k, set, o)
+		if first := v.held[f.GetName()]; first != nil {
+			addEvidence(first, f)
+			continue
+		}
+		f.Summary = k.summarise(s)
+		v.held[f.GetName()] = f
+	}
+	return nil
+}
+
+// judge evaluates one check on one fact. A failure of a check of the tenant's own is reported on the check and stops nothing else; a
+// check that failed has said nothing, so it closes nothing either.
+func (v *evaluation) judge(k *check, s scene, location string) (bool, error) {
+	if !k.custom {
+		return k.holds(s)
+	}
+	ok, err := v.holdsWithin(k, s)
+	if err == nil {
+		return ok, nil
+	}
+	if v.problems[k.ID] == nil {
+		v.problems[k.ID] = &correlatorv1.CheckProblem{
+			Message: cut(err.Error(), maxSummary), Asset: v.Asset.GetName(), Location: location, Time: timestamppb.New(v.Now),
+		}
+	}
+	return false, nil
 }
 
 func finding(in Input, k *check, set *modelv1.ObservationSet, o *modelv1.Observation) *correlatorv1.Finding {
 	return &correlatorv1.Finding{
-		Name:  findingName(in.Asset.GetName(), k.ID, o.GetLocation()),
+		Name:  findingName(in.Asset.GetName(), k.ID, o.GetLocation()+distinct(o)),
 		Check: k.ID, CheckVersion: k.Version, Title: k.Title, Severity: k.severity,
 		Asset: in.Asset.GetName(), AssetValue: in.Asset.GetValue(), AssetKind: in.Asset.GetKind(), Location: o.GetLocation(),
 		State: correlatorv1.Finding_STATE_OPEN, Inferred: k.Inferred, Remediation: k.Remediation, References: k.References, Cwe: k.CWE,
@@ -128,15 +189,18 @@ func addEvidence(to, more *correlatorv1.Finding) {
 // continued joins what holds now with what was known: id, first sight, triage and due date stay.
 func continued(f, before *correlatorv1.Finding, now time.Time) *correlatorv1.Finding {
 	if before == nil {
-		f.DueTime = due(f.GetSeverity(), f.GetFirstSeen().AsTime())
+		if f.GetProduct() == "" {
+			f.DueTime = due(f.GetSeverity(), f.GetFirstSeen().AsTime())
+		}
 		return f
 	}
 	if before.GetFirstSeen().AsTime().Before(f.GetFirstSeen().AsTime()) {
 		f.FirstSeen = before.GetFirstSeen()
 	}
 	f.Triage, f.ReopenCount = before.GetTriage(), before.GetReopenCount()
-	f.DueTime = before.GetDueTime()
-	if before.GetSeverity() != f.GetSeverity() || f.DueTime == nil {
+	if f.GetProduct() != "" {
+		continueVulnerable(f, before)
+	} else if f.DueTime = before.GetDueTime(); before.GetSeverity() != f.GetSeverity() || f.DueTime == nil {
 		f.DueTime = due(f.GetSeverity(), f.GetFirstSeen().AsTime())
 	}
 	switch before.GetState() {
@@ -162,17 +226,17 @@ func triaged(f *correlatorv1.Finding, now time.Time) correlatorv1.Finding_State 
 
 // closed is a finding that does not hold now. It is resolved only if its check was evaluated on complete coverage that is
 // newer than its last sight; otherwise it is not re-tested, never fixed.
-func closed(before *correlatorv1.Finding, in Input) *correlatorv1.Finding {
+func (v *evaluation) closed(before *correlatorv1.Finding) *correlatorv1.Finding {
 	f := proto.CloneOf(before)
 	if f.GetState() == correlatorv1.Finding_STATE_RESOLVED {
 		return f
 	}
-	if at := retested(f, in); at != nil {
+	if at := v.retested(f); at != nil {
 		f.State, f.ResolvedTime, f.NotRetested = correlatorv1.Finding_STATE_RESOLVED, at, false
 		return f
 	}
 	f.NotRetested = true
-	if e := f.GetTriage().GetExpireTime(); f.GetState() == correlatorv1.Finding_STATE_ACCEPTED && !e.AsTime().After(in.Now) {
+	if e := f.GetTriage().GetExpireTime(); f.GetState() == correlatorv1.Finding_STATE_ACCEPTED && !e.AsTime().After(v.Now) {
 		f.State = correlatorv1.Finding_STATE_OPEN
 	}
 	return f
@@ -180,13 +244,16 @@ func closed(before *correlatorv1.Finding, in Input) *correlatorv1.Finding {
 
 // retested is the time of the complete coverage that did not show a finding any more, or nil. A check that left the
 // catalogue is evaluated no more and closes nothing. A name that does not exist any more has no ports.
-func retested(f *correlatorv1.Finding, in Input) *timestamppb.Timestamp {
-	i := slices.IndexFunc(in.Catalogue.checks, func(k *check) bool { return k.ID == f.GetCheck() })
-	if i < 0 {
+func (v *evaluation) retested(f *correlatorv1.Finding) *timestamppb.Timestamp {
+	k := v.Catalogue.byID[f.GetCheck()]
+	if k == nil || v.problems[k.ID] != nil {
 		return nil
 	}
-	for _, set := range in.Sets {
-		same := set.GetScanType() == facts[in.Catalogue.checks[i].Fact].scanType && set.GetLocation() == f.GetLocation()
+	if k.Fact == matchFact {
+		return v.mended(f)
+	}
+	for _, set := range v.Sets {
+		same := set.GetScanType() == facts[k.Fact].scanType && set.GetLocation() == f.GetLocation()
 		if (same || gone(set)) && set.GetCompleteAt().AsTime().After(f.GetLastSeen().AsTime()) {
 			return set.GetCompleteAt()
 		}

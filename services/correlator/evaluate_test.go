@@ -59,6 +59,15 @@ func one(t *testing.T, out Output) *correlatorv1.Finding {
 	return out.Findings[i]
 }
 
+// heldBy are the findings that hold, by name.
+func heldBy(in Input) (map[string]*correlatorv1.Finding, error) {
+	v, err := newEvaluation(in)
+	if err != nil {
+		return nil, err
+	}
+	return v.held, v.hold()
+}
+
 const complete = modelv1.Outcome_OUTCOME_COMPLETE
 
 func TestFirstSight(t *testing.T) {
@@ -150,7 +159,7 @@ func TestTriage(t *testing.T) {
 // A check that left the catalogue closes nothing.
 func TestRemovedCheck(t *testing.T) {
 	open := evaluated(t, nil, 1, redisSet(0, complete, true)).Findings
-	empty := &Catalogue{byFact: map[string][]*check{}, groups: map[string]*group{}}
+	empty := newCatalogue()
 	out, err := Evaluate(Input{Asset: host, Sets: []*modelv1.ObservationSet{redisSet(5, complete, false)}, Before: open, Catalogue: empty, Now: at(6).AsTime()})
 	if err != nil || one(t, out).GetState() != correlatorv1.Finding_STATE_OPEN || !one(t, out).GetNotRetested() {
 		t.Errorf("%v %v", out.Findings, err)

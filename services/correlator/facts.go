@@ -3,6 +3,7 @@ package correlator
 import (
 	"google.golang.org/protobuf/proto"
 
+	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 )
 
@@ -27,7 +28,12 @@ var facts = map[string]*factKind{
 	"cloud":         {&modelv1.CloudFact{}, modelv1.ScanType_SCAN_TYPE_CLOUD},
 	"intel":         {&modelv1.IntelFact{}, modelv1.ScanType_SCAN_TYPE_INTEL},
 	"reported":      {&modelv1.ReportedFact{}, modelv1.ScanType_SCAN_TYPE_VULN},
+	// A known vulnerability of a product: no fact of a scan but what intel says about those of service and http.
+	matchFact: {&correlatorv1.VulnerabilityMatch{}, modelv1.ScanType_SCAN_TYPE_UNSPECIFIED},
 }
+
+// matchFact is the name under which conditions read known vulnerabilities.
+const matchFact = "match"
 
 // factOf is the fact in an observation and its name.
 func factOf(o *modelv1.Observation) (string, proto.Message) {

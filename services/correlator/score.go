@@ -20,6 +20,10 @@ import (
 const (
 	pointsExposed     = 10.0
 	pointsInferred    = -10.0
+	pointsDoubtful    = -20.0
+	pointsKnown       = 5.0
+	pointsRansomware  = 5.0
+	pointsEPSS        = 10.0
 	pointsBreadth     = 3.0
 	maxBreadth        = 10.0
 	pointsCriticality = 5.0
@@ -118,10 +122,8 @@ func risk(in Input, name string, findings []*correlatorv1.Finding) *correlatorv1
 
 func groupOf(c *Catalogue, findings []*correlatorv1.Finding) *group {
 	for _, f := range findings {
-		for _, k := range c.checks {
-			if k.ID == f.GetCheck() {
-				return c.groups[k.Group]
-			}
+		if k := c.byID[f.GetCheck()]; k != nil {
+			return c.groups[k.Group]
 		}
 	}
 	return nil
@@ -136,6 +138,9 @@ func earliestDue(open []*correlatorv1.Finding) (*timestamppb.Timestamp, string) 
 	}
 	if first == nil {
 		return nil, ""
+	}
+	if first.GetDueRule() != "" {
+		return first.GetDueTime(), first.GetDueRule()
 	}
 	return first.GetDueTime(), fmt.Sprintf("%s severity: %d days after first seen", severityText(first.GetSeverity()), dueDays[first.GetSeverity()])
 }
@@ -158,8 +163,11 @@ func terms(a *modelv1.Asset, open []*correlatorv1.Finding) []*correlatorv1.Score
 	if exposed, why := publiclyExposed(a); exposed {
 		add("exposure", pointsExposed, why)
 	}
-	if worst.GetInferred() {
-		add("confidence", pointsInferred, "concluded from a version, not proven")
+	if points, why := exploitation(worst); points != 0 {
+		add("exploitation", points, why)
+	}
+	if points, why := doubt(worst); points != 0 {
+		add("confidence", points, why)
 	}
 	breadth := math.Min(maxBreadth, math.Round(pointsBreadth*math.Log2(float64(len(open)))*10)/10)
 	add("breadth", breadth, fmt.Sprintf("%d open findings", len(open)))
@@ -174,6 +182,43 @@ func terms(a *modelv1.Asset, open []*correlatorv1.Finding) []*correlatorv1.Score
 	}
 	add("bounds", math.Min(100, math.Max(0, sum))-sum, "a score is from 0 to 100")
 	return out
+}
+
+// exploitation is what is known about attackers: evidence where there is some, else probability, never both multiplied.
+func exploitation(f *correlatorv1.Finding) (float64, string) {
+	var likely *correlatorv1.VulnerabilityMatch
+	for _, m := range f.GetMatches() {
+		if k := m.GetKev(); k != nil {
+			since := k.GetDateAdded().AsTime().Format(time.DateOnly)
+			if k.GetRansomware() {
+				return pointsKnown + pointsRansomware, fmt.Sprintf("%s is exploited, also by ransomware (in KEV since %s)", m.GetCve(), since)
+			}
+			return pointsKnown, fmt.Sprintf("%s is exploited (in KEV since %s)", m.GetCve(), since)
+		}
+		if m.GetEpss().GetProbability() > likely.GetEpss().GetProbability() {
+			likely = m
+		}
+	}
+	if likely == nil {
+		return 0, ""
+	}
+	e := likely.GetEpss()
+	return math.Round(pointsEPSS*e.GetProbability()*10) / 10, fmt.Sprintf("%s is exploited within 30 days with a probability of %.2g (EPSS %s of %s)",
+		likely.GetCve(), e.GetProbability(), e.GetModel(), e.GetDate().AsTime().Format(time.DateOnly))
+}
+
+// doubt is what is taken off for what was concluded and not proven.
+func doubt(f *correlatorv1.Finding) (float64, string) {
+	if !f.GetInferred() {
+		return 0, ""
+	}
+	if m := f.GetMatches(); len(m) > 0 {
+		if m[0].GetConfidence() <= confidenceDoubt {
+			return pointsDoubtful, m[0].GetReason()
+		}
+		return pointsInferred, m[0].GetReason()
+	}
+	return pointsInferred, "concluded from a version, not proven"
 }
 
 // publiclyExposed says whether anybody can reach the asset: what was looked at from outside and is no private address is.

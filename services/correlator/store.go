@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,8 @@ import (
 // The table's partitions. ARCHITECTURE.md lists the access patterns.
 //
 //	T#<tenant>#A#<asset id>   F#<finding id>, R#<risk id>, EVAL    what follows from one asset
+//	T#<tenant>#K              C#<check id>, STATE, P#<check id>    the tenant's own checks, which are switched off, their problems
+//	V#<key>#<shard>, V        see index.go
 //
 // Indexes: "findings" (T#<tenant>, rank of severity, last seen, id), "findings-seen" (T#<tenant>, last seen, id), "risks"
 // (T#<tenant>, rank of score, id), "risks-due" (T#<tenant>, due time, id).
@@ -90,12 +93,18 @@ func riskItem(tenant string, r *correlatorv1.Risk) (table.Item, error) {
 
 // mark says what an asset was evaluated from.
 type mark struct {
-	// Version of the asset's state, and of the catalogue.
+	// Version of the asset's state, of the catalogue with the tenant's own checks, and of intel.
 	State     int64  `json:"state"`
 	Catalogue string `json:"catalogue"`
+	Intel     string `json:"intel,omitempty"`
 	// Until is when the evaluation would differ by the passing of time alone: certificates expire, acceptances end.
 	Until time.Time `json:"until"`
+	// Keys are the entries of the asset in the index, sorted.
+	Keys []string `json:"keys,omitempty"`
 }
+
+// stale is the mark that fits nothing, with which the next evaluation runs; the index's entries stay known.
+func (m mark) stale() mark { return mark{Keys: m.Keys} }
 
 // timeStep is how long an evaluation of unchanged facts stays good: expiry is judged by days.
 const timeStep = time.Hour
@@ -103,13 +112,14 @@ const timeStep = time.Hour
 // known is what is stored about one asset.
 type known struct {
 	findings map[string]*correlatorv1.Finding
+	risks    map[string]*correlatorv1.Risk
 	items    map[table.Key]table.Item
 	mark     mark
 	revision int64
 }
 
 func (s *Service) loadKnown(ctx context.Context, tenant, assetID string) (known, error) {
-	k := known{findings: map[string]*correlatorv1.Finding{}, items: map[table.Key]table.Item{}}
+	k := known{findings: map[string]*correlatorv1.Finding{}, risks: map[string]*correlatorv1.Risk{}, items: map[table.Key]table.Item{}}
 	q := table.Query{Partition: partition(tenant, assetID)}
 	for {
 		page, err := s.table.Query(ctx, q)
@@ -144,6 +154,12 @@ func (k *known) add(item table.Item) error {
 			return err
 		}
 		k.findings[f.GetName()] = f
+	case strings.HasPrefix(item.Key.Sort, prefixRisk):
+		r, err := protoitem.Decode(item, &correlatorv1.Risk{})
+		if err != nil {
+			return err
+		}
+		k.risks[r.GetName()] = r
 	}
 	k.items[item.Key] = item
 	return nil
@@ -164,43 +180,85 @@ func (s *Service) handleChange(ctx context.Context, m queue.Message) error {
 }
 
 // evaluate loads what is known, decides and stores the difference. It reports whether anything changed. Unchanged facts
-// under unchanged checks are not evaluated again unless force is set.
+// under unchanged checks and intel are not evaluated again unless force is set.
 func (s *Service) evaluate(ctx context.Context, tenant, asset string, force bool) (bool, error) {
 	ctx, span := telemetry.Start(ctx, "evaluate")
 	defer span.End()
-	catalogue, err := s.catalogue()
-	if err != nil {
-		return false, err
-	}
+	ever := false
 	for range maxConflicts {
-		// The mark is read before the facts: if somebody stores what follows from newer facts meanwhile, its revision differs and
-		// this evaluation, which may have seen older ones, starts again. The other way around it would overwrite them.
-		k, err := s.loadKnown(ctx, tenant, resource.ID(asset))
-		if err != nil {
+		changed, again, err := s.evaluateOnce(ctx, tenant, asset, force)
+		if ever = ever || changed; err == nil && !again {
+			return ever, nil
+		}
+		if err != nil && !errors.Is(err, fault.Conflict) {
 			return false, err
-		}
-		state, err := s.ingest.GetAssetState(ctx, &ingestv1.GetAssetStateRequest{Name: asset})
-		if err != nil {
-			return false, err
-		}
-		now := time.Now()
-		if !force && k.revision > 0 && k.mark.State == state.GetVersion() && k.mark.Catalogue == catalogue.Version && now.Before(k.mark.Until) {
-			return false, nil
-		}
-		in := Input{Asset: state.GetAsset(), Sets: state.GetSets(), Catalogue: catalogue, Now: now}
-		for _, f := range k.findings {
-			in.Before = append(in.Before, f)
-		}
-		out, err := Evaluate(in)
-		if err != nil {
-			return false, err
-		}
-		changed, err := s.store(ctx, tenant, resource.ID(asset), k, out, mark{state.GetVersion(), catalogue.Version, now.Add(timeStep)})
-		if !errors.Is(err, fault.Conflict) {
-			return changed, err
 		}
 	}
 	return false, fault.New(fault.Conflict, "evaluate %s: it changed %d times meanwhile", asset, maxConflicts)
+}
+
+// evaluateOnce is one attempt. again says that a key of the index was written while intel or the tenant's checks changed, so that the
+// change may not have found the asset.
+func (s *Service) evaluateOnce(ctx context.Context, tenant, asset string, force bool) (changed, again bool, err error) {
+	assetID := resource.ID(asset)
+	// The mark is read before the facts: if somebody stores what follows from newer facts meanwhile, its revision differs and
+	// this evaluation, which may have seen older ones, starts again. The other way around it would overwrite them.
+	k, err := s.loadKnown(ctx, tenant, assetID)
+	if err != nil {
+		return false, false, err
+	}
+	rules, err := s.rules(ctx, tenant, k.mark.Intel)
+	if err != nil {
+		return false, false, err
+	}
+	defer rules.release()
+	state, err := s.ingest.GetAssetState(ctx, &ingestv1.GetAssetStateRequest{Name: asset})
+	if errors.Is(err, fault.NotFound) && len(k.mark.Keys) > 0 {
+		return false, false, errors.Join(err, s.leaveIndex(ctx, tenant, assetID, k))
+	}
+	if err != nil {
+		return false, false, err
+	}
+	now := time.Now()
+	m := mark{State: state.GetVersion(), Catalogue: rules.catalogue.Version, Intel: rules.version(), Until: now.Add(timeStep)}
+	if !force && k.revision > 0 && k.mark.State == m.State && k.mark.Catalogue == m.Catalogue && k.mark.Intel == m.Intel && now.Before(k.mark.Until) {
+		return false, false, nil
+	}
+	in := Input{Asset: state.GetAsset(), Sets: state.GetSets(), Catalogue: rules.catalogue, Intel: rules.intel, Now: now}
+	for _, f := range k.findings {
+		in.Before = append(in.Before, f)
+	}
+	out, err := Evaluate(in)
+	if err != nil {
+		return false, false, err
+	}
+	m.Keys = out.Keys[:min(len(out.Keys), maxKeys)]
+	fresh := added(k.mark.Keys, m.Keys)
+	if err := s.register(ctx, fresh); err != nil {
+		return false, false, err
+	}
+	if changed, err = s.store(ctx, tenant, assetID, k, out, m); err != nil {
+		return false, false, err
+	}
+	s.report(ctx, tenant, k, out)
+	if err := s.reportProblems(ctx, tenant, out.Problems); err != nil {
+		return false, false, err
+	}
+	if len(fresh) > 0 {
+		again, err = s.outdated(ctx, tenant, rules)
+	}
+	return changed, again, err
+}
+
+// leaveIndex takes an asset that was deleted out of the index.
+func (s *Service) leaveIndex(ctx context.Context, tenant, assetID string, k known) error {
+	writes := indexWrites(tenant, assetID, k.mark.Keys, nil)
+	for chunk := range slices.Chunk(writes, writeChunk) {
+		if err := s.table.Write(ctx, chunk...); err != nil {
+			return err
+		}
+	}
+	return s.table.Write(ctx, markWrite(tenant, assetID, mark{}, k.revision))
 }
 
 // store writes what differs. The mark is written in the first chunk under its revision: of two evaluations at a time one
@@ -211,10 +269,13 @@ func (s *Service) store(ctx context.Context, tenant, assetID string, k known, ou
 		return false, err
 	}
 	changed := len(writes) > 0
+	writes = append(writes, indexWrites(tenant, assetID, k.mark.Keys, m.Keys)...)
 	revision := k.revision
 	for len(writes) > writeChunk {
-		// A mark that fits nothing makes the next evaluation run if this one does not reach its end.
-		if err := s.table.Write(ctx, append(writes[:writeChunk:writeChunk], markWrite(tenant, assetID, mark{}, revision))...); err != nil {
+		// A mark that fits nothing makes the next evaluation run if this one does not reach its end. It names the entries of before and
+		// now, so that none is forgotten.
+		unfinished := mark{Keys: union(k.mark.Keys, m.Keys)}
+		if err := s.table.Write(ctx, append(writes[:writeChunk:writeChunk], markWrite(tenant, assetID, unfinished, revision))...); err != nil {
 			return false, err
 		}
 		writes, revision = writes[writeChunk:], revision+1
@@ -223,7 +284,7 @@ func (s *Service) store(ctx context.Context, tenant, assetID string, k known, ou
 }
 
 func markWrite(tenant, assetID string, m mark, revision int64) table.Write {
-	value, _ := json.Marshal(m) // three plain fields: it cannot fail
+	value, _ := json.Marshal(m) // plain fields: it cannot fail
 	return table.Write{Item: table.Item{Key: table.Key{Partition: partition(tenant, assetID), Sort: sortEval}, Value: value}, If: table.Condition(revision)}
 }
 

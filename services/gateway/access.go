@@ -22,8 +22,9 @@ import (
 
 // The table's partitions. ARCHITECTURE.md lists the access patterns.
 //
-//	TENANTS             <tenant id>
-//	K#<key id>          ""            an API key with the hash of its secret: found by its visible part before a tenant is known
+//	TENANTS              <tenant id>
+//	T#<tenant>#PROVIDERS <provider>  what is shown of a key for a third party
+//	K#<key id>           ""          an API key with the hash of its secret: found by its visible part before a tenant is known
 //
 // Index: "keys" (T#<tenant>, create time # key id).
 const (

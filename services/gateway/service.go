@@ -21,6 +21,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/app"
 	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/secret"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 )
 
@@ -52,11 +53,14 @@ var Spec = app.Spec{
 		correlatorv1.CorrelatorService_ServiceDesc.ServiceName, reporterv1.ReporterService_ServiceDesc.ServiceName,
 	},
 	// It looks at every queue, so it names them all.
-	Sends:          []string{"scan-dns", "scan-port", "scan-service", "scan-tls", "scan-http", "results", "changes"},
+	Sends: []string{
+		"scan-dns", "scan-subdomain", "scan-port", "scan-service", "scan-tls", "scan-http", "scan-vuln", "scan-cloud", "scan-intel", "results", "changes",
+	},
 	Tables:         []string{tableName},
 	Indexes:        map[string][]string{tableName: {indexKeys}},
 	Calls:          peers,
 	InspectsQueues: true,
+	Secrets:        app.WritesSecrets,
 	MemoryMiB:      512, Timeout: 29 * time.Second,
 	Build: build,
 }
@@ -74,8 +78,10 @@ type settings struct {
 
 // Deps is what the service stands on.
 type Deps struct {
-	Table  *table.Table
-	Queues map[string]*queue.Queue
+	Table *table.Table
+	// Secrets takes the tenants' keys for third parties.
+	Secrets secret.Writer
+	Queues  map[string]*queue.Queue
 	// Conns are connections to the services by name, in the gateway's name.
 	Conns  map[string]grpc.ClientConnInterface
 	Logger *slog.Logger
@@ -86,9 +92,10 @@ type Service struct {
 	accessv1.UnimplementedAccessServiceServer
 	operationsv1.UnimplementedOperationsServiceServer
 
-	table  *table.Table
-	queues map[string]*queue.Queue
-	keys   *keyCache
+	table   *table.Table
+	secrets secret.Writer
+	queues  map[string]*queue.Queue
+	keys    *keyCache
 	// tenants says which tenants exist and are not suspended.
 	tenants *cache[bool]
 	log     *slog.Logger
@@ -96,7 +103,7 @@ type Service struct {
 
 // New makes the service.
 func New(d Deps) *Service {
-	s := &Service{table: d.Table, queues: d.Queues, log: d.Logger}
+	s := &Service{table: d.Table, secrets: d.Secrets, queues: d.Queues, log: d.Logger}
 	s.keys, s.tenants = newKeyCache(s.readKey), newCache(s.readActive)
 	return s
 }
@@ -110,7 +117,7 @@ func build(d app.Deps) (app.Service, error) {
 	for _, peer := range peers {
 		conns[peer] = d.Peer(peer)
 	}
-	s := New(Deps{Table: d.Table(tableName), Queues: d.Queues(), Conns: conns, Logger: d.Logger})
+	s := New(Deps{Table: d.Table(tableName), Secrets: d.SecretWriter(), Queues: d.Queues(), Conns: conns, Logger: d.Logger})
 	e, err := newEdge(s, conns, d.Telemetry, c)
 	if err != nil {
 		return app.Service{}, err

@@ -88,10 +88,11 @@ func simulate(t *testing.T, seed uint64, dir string) {
 		}
 	}()
 	changes := queue.New(queues.Queue("changes"), queue.Options{Name: "changes"})
-	w := &world{
-		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), changes: changes,
-		service: New(Deps{Table: table.New(tables.Table("ingest"), table.Options{Name: "ingest"}), Changes: changes, Logger: slog.New(slog.DiscardHandler)}),
+	service, err := New(Deps{Table: table.New(tables.Table("ingest"), table.Options{Name: "ingest"}), Changes: changes, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
 	}
+	w := &world{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), changes: changes, service: service}
 	w.prepare()
 	w.deliver()
 	for _, tenant := range simulatedTenants {

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"errors"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -76,12 +75,5 @@ func (s *Service) DeleteExclusion(ctx context.Context, req *ingestv1.DeleteExclu
 	if err != nil {
 		return nil, err
 	}
-	key := table.Key{Partition: exclusionPartition(tenant), Sort: resource.ID(req.GetName())}
-	if _, err := s.table.Get(ctx, key); err != nil {
-		if errors.Is(err, fault.NotFound) {
-			return nil, fault.New(fault.NotFound, "%s does not exist", req.GetName())
-		}
-		return nil, err
-	}
-	return &emptypb.Empty{}, s.table.Write(ctx, table.Write{Delete: true, If: table.Any, Item: table.Item{Key: key}})
+	return s.deleteNamed(ctx, table.Key{Partition: exclusionPartition(tenant), Sort: resource.ID(req.GetName())}, req.GetName())
 }

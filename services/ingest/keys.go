@@ -1,7 +1,14 @@
 package ingest
 
 import (
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/binary"
 	"errors"
+	"hash/fnv"
+	"strconv"
+	"strings"
+	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
@@ -15,18 +22,32 @@ import (
 //	T#<tenant>#A#<asset id>        ASSET, SET#<scan type>#<location>, PROOF#<id>    all about one asset
 //	T#<tenant>#R#<assessment id>   JOB#<job>, ASSET#<asset id>                      what one assessment reached
 //	T#<tenant>#X                   <exclusion id>
+//	T#<tenant>#M                   <import id>
+//	T#<tenant>#M#<import id>       <number of the problem>
+//	T#<tenant>#K                   <stop id>                                        what the tenant's own people stopped
+//	T#<tenant>#Z                   <authorization id>                               who authorised what, in order of time
+//	T#<tenant>#Z#<asset id>        <authorization id>                               the same of one asset
+//	GLOBAL                         NO#<entry id>, STOP#<stop id>                    what operators forbade, for all tenants
 //
-// Indexes: "assets" (T#<tenant>, asset id), "seeds" (T#<tenant>, value), "coverage" (T#<tenant>#R#<assessment id>, time#job).
+// Indexes: "assets" (T#<tenant>, asset id), "seeds" (T#<tenant>, value), "coverage" (T#<tenant>#R#<assessment id>, time#job),
+// "recheck" (RECHECK#<shard>, time#tenant#asset id) of seeds whose proof is looked at again by itself.
 const (
 	indexAssets   = "assets"
 	indexSeeds    = "seeds"
 	indexCoverage = "coverage"
+	indexRecheck  = "recheck"
 
 	sortAsset   = "ASSET"
 	prefixSet   = "SET#"
 	prefixProof = "PROOF#"
 	prefixJob   = "JOB#"
 	prefixReach = "ASSET#"
+	prefixEntry = "NO#"
+	prefixStop  = "STOP#"
+
+	globalPartition = "GLOBAL"
+	// recheckShards of the index that all tenants write to: as many as the scheduler has.
+	recheckShards = 16
 )
 
 func tenantKey(tenant string) string { return "T#" + tenant }
@@ -51,6 +72,32 @@ func jobKey(tenant, assessment, job string) table.Key {
 
 func exclusionPartition(tenant string) string { return "T#" + tenant + "#X" }
 
+func stopPartition(tenant string) string { return "T#" + tenant + "#K" }
+
+func authorizationPartition(tenant, asset string) string {
+	if asset == "" {
+		return "T#" + tenant + "#Z"
+	}
+	return "T#" + tenant + "#Z#" + resource.ID(asset)
+}
+
+// isEntry tells an entry of the do-not-scan list from a stop.
+func isEntry(k table.Key) bool { return strings.HasPrefix(k.Sort, prefixEntry) }
+
+// sortableID makes an id that sorts by time: 48 bits of milliseconds and 80 random bits, as a ULID has them.
+func sortableID(now time.Time) string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
+	_, _ = rand.Read(b[6:]) // never fails: crypto/rand.Read ends the program instead (Go 1.24)
+	return strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}
+
+func recheckPartition(tenant string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(tenant))
+	return "RECHECK#" + strconv.Itoa(int(h.Sum32()%recheckShards))
+}
+
 // assetItem is an asset as it is stored: whole, beside its places in the indexes.
 func assetItem(tenant string, a *modelv1.Asset) (table.Item, error) {
 	item, err := protoitem.New(assetKey(tenant, a.GetName()), a)
@@ -60,6 +107,11 @@ func assetItem(tenant string, a *modelv1.Asset) (table.Item, error) {
 	item.Indexes = map[string]table.Key{indexAssets: {Partition: tenantKey(tenant), Sort: resource.ID(a.GetName())}}
 	if a.GetSeed() {
 		item.Indexes[indexSeeds] = table.Key{Partition: tenantKey(tenant), Sort: clip(a.GetValue(), 512) + "#" + resource.ID(a.GetName())}
+	}
+	if o := a.GetOwnership(); a.GetSeed() && o.GetState() == modelv1.Ownership_STATE_VERIFIED && o.GetNextCheck() != nil {
+		item.Indexes[indexRecheck] = table.Key{
+			Partition: recheckPartition(tenant), Sort: resource.SortableTime(o.GetNextCheck().AsTime()) + "#" + tenant + "#" + resource.ID(a.GetName()),
+		}
 	}
 	return item, nil
 }

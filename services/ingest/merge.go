@@ -38,7 +38,10 @@ func setsOf(r *modelv1.ScanCompleted, asset, location string) []*modelv1.Observa
 	for _, o := range r.GetObservations() {
 		o = proto.CloneOf(o)
 		o.Asset, o.ScanType = asset, r.GetJob().GetScanType()
-		o.FirstSeen, o.LastSeen = r.GetStartedAt(), r.GetStartedAt()
+		// A scan saw what it saw when it began. A report says of each fact when its tool saw it.
+		if r.GetJob().GetScanType() != modelv1.ScanType_SCAN_TYPE_IMPORT {
+			o.FirstSeen, o.LastSeen = r.GetStartedAt(), r.GetStartedAt()
+		}
 		s := add(o.GetLocation())
 		s.Observations = append(s.Observations, o)
 	}

@@ -5,13 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
+	"golang.org/x/net/publicsuffix"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
@@ -22,17 +20,8 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
-const (
-	// challengeLabel is the name below which a DNS proof is published.
-	challengeLabel = "_riskprofiler-challenge."
-	// challengePath is where a file proof is published (RFC 8615).
-	challengePath = "/.well-known/riskprofiler-challenge.txt"
-	// proofTimeout bounds one look at a proof; maxProofBytes the file.
-	proofTimeout  = 10 * time.Second
-	maxProofBytes = 4096
-)
-
-// CreateProof hands out a challenge.
+// CreateProof hands out a challenge: 128 random bits that stand in one tenant's record of one asset and nowhere else, so that they
+// prove nothing for another tenant or another asset.
 func (s *Service) CreateProof(ctx context.Context, req *ingestv1.CreateProofRequest) (*ingestv1.Proof, error) {
 	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
@@ -42,14 +31,13 @@ func (s *Service) CreateProof(ctx context.Context, req *ingestv1.CreateProofRequ
 	if err != nil {
 		return nil, err
 	}
-	where, err := proofLocation(a, req.GetMethod())
-	if err != nil {
+	p := &ingestv1.Proof{
+		Name: a.GetName() + "/proofs/" + random(10), Method: req.GetMethod(), Token: "riskprofiler-" + random(16), CreateTime: timestamppb.Now(),
+	}
+	if p.Location, err = s.proofLocation(a, req.GetMethod(), req.GetRole()); err != nil {
 		return nil, err
 	}
-	p := &ingestv1.Proof{
-		Name: a.GetName() + "/proofs/" + random(10), Method: req.GetMethod(), Token: "riskprofiler-" + random(16),
-		Location: where, CreateTime: timestamppb.Now(),
-	}
+	p.Instruction = instruction(p)
 	item, err := protoitem.New(proofKey(tenant, p.GetName()), p)
 	if err != nil {
 		return nil, err
@@ -69,19 +57,37 @@ func proofKey(tenant, name string) table.Key {
 }
 
 // proofLocation says where a proof of an asset is published, and refuses what cannot be proven that way.
-func proofLocation(a *modelv1.Asset, m ingestv1.ProofMethod) (string, error) {
+func (s *Service) proofLocation(a *modelv1.Asset, m ingestv1.ProofMethod, role string) (string, error) {
 	name := a.GetKind() == modelv1.AssetKind_ASSET_KIND_DOMAIN || a.GetKind() == modelv1.AssetKind_ASSET_KIND_HOST
 	switch {
+	case name && registry(a.GetValue()):
+		return "", fault.WithField(fault.New(fault.Invalid, "below %s everybody registers names, so nobody proves all of it; name your own domain", a.GetValue()), "asset", "name a domain of your own")
 	case m == ingestv1.ProofMethod_PROOF_METHOD_DNS_TXT && name:
 		return challengeLabel + a.GetValue(), nil
 	case m == ingestv1.ProofMethod_PROOF_METHOD_HTTP_FILE && (name || a.GetKind() == modelv1.AssetKind_ASSET_KIND_IP):
-		host := a.GetValue()
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
-		}
-		return "http://" + host + challengePath, nil
+		return "http://" + s.fileHost(a.GetValue()) + challengePath, nil
+	case m == ingestv1.ProofMethod_PROOF_METHOD_CLOUD_ROLE && a.GetKind() == modelv1.AssetKind_ASSET_KIND_CLOUD_ACCOUNT:
+		return roleOf(a.GetValue(), role)
 	}
-	return "", fault.WithField(fault.New(fault.Invalid, "%s cannot be proven by %s; have an operator attest it", a.GetValue(), m), "method", "names are proven by DNS or file, addresses by file, ranges by attestation")
+	return "", fault.WithField(fault.New(fault.Invalid, "%s cannot be proven by %s; have an operator attest it", a.GetValue(), methodText(m)), "method",
+		"names are proven by DNS or file, addresses by file, cloud accounts by role, ranges by attestation")
+}
+
+// registry says whether a name is a suffix below which strangers register names (publicsuffix.org).
+func registry(name string) bool {
+	suffix, icann := publicsuffix.PublicSuffix(name)
+	return suffix == name && (icann || strings.Contains(suffix, "."))
+}
+
+func instruction(p *ingestv1.Proof) string {
+	then := ", then run `riskprofiler assets verify " + p.GetName() + "`; leave it there: it is looked at again"
+	switch p.GetMethod() {
+	case ingestv1.ProofMethod_PROOF_METHOD_DNS_TXT:
+		return "publish the TXT record " + p.GetLocation() + " with the text " + p.GetToken() + then
+	case ingestv1.ProofMethod_PROOF_METHOD_HTTP_FILE:
+		return "serve " + p.GetToken() + " as the only content of " + p.GetLocation() + then
+	}
+	return "let us assume " + p.GetLocation() + " with the external id " + p.GetToken() + " and with no other" + then
 }
 
 // ListProofs lists the proofs of an asset.
@@ -98,146 +104,85 @@ func (s *Service) ListProofs(ctx context.Context, req *ingestv1.ListProofsReques
 		return nil, err
 	}
 	res := &ingestv1.ListProofsResponse{}
-	for _, item := range page.Items {
-		p, err := protoitem.Decode(item, &ingestv1.Proof{})
-		if err != nil {
-			return nil, err
-		}
-		res.Proofs = append(res.Proofs, p)
-	}
-	return res, nil
+	res.Proofs, err = decodeAll[ingestv1.Proof](page.Items)
+	return res, err
 }
 
-// VerifyProof looks whether the challenge is answered now and stores what it found, good or bad.
+func (s *Service) loadProof(ctx context.Context, tenant, name string) (*ingestv1.Proof, int64, error) {
+	item, err := s.table.Get(ctx, proofKey(tenant, name))
+	if errors.Is(err, fault.NotFound) {
+		return nil, 0, fault.New(fault.NotFound, "%s does not exist", name)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	p, err := protoitem.Decode(item, &ingestv1.Proof{})
+	return p, item.Revision, err
+}
+
+// VerifyProof looks whether the challenge is answered now and stores what it found, good or bad. What is stopped or forbidden is not
+// looked at either.
 func (s *Service) VerifyProof(ctx context.Context, req *ingestv1.VerifyProofRequest) (*ingestv1.Proof, error) {
 	tenant, who, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
-	item, err := s.table.Get(ctx, proofKey(tenant, req.GetName()))
-	if errors.Is(err, fault.NotFound) {
-		return nil, fault.New(fault.NotFound, "%s does not exist", req.GetName())
-	}
-	if err != nil {
-		return nil, err
-	}
-	p, err := protoitem.Decode(item, &ingestv1.Proof{})
-	if err != nil {
-		return nil, err
-	}
 	asset, _, _ := strings.Cut(req.GetName(), "/proofs/")
+	if _, _, err := s.loadProof(ctx, tenant, req.GetName()); err != nil {
+		return nil, err
+	}
+	sc, err := s.loadScope(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for range maxConflicts {
+		p, err := s.verify(ctx, tenant, who.Subject, asset, req.GetName(), sc)
+		if !isConflict(err) {
+			return p, err
+		}
+	}
+	return nil, fault.New(fault.Conflict, "verify %s: the asset changed %d times meanwhile", req.GetName(), maxConflicts)
+}
+
+// verify is one look at one proof, and what follows from it.
+func (s *Service) verify(ctx context.Context, tenant, subject, asset, name string, sc *scope) (*ingestv1.Proof, error) {
+	p, proofRevision, err := s.loadProof(ctx, tenant, name)
+	if err != nil {
+		return nil, err
+	}
 	a, revision, err := s.loadAsset(ctx, tenant, asset)
 	if err != nil {
 		return nil, err
 	}
-	p.Problem = s.look(ctx, p)
-	p.Verified = p.GetProblem() == ""
-	p.VerifyTime = timestamppb.Now()
-	next, err := protoitem.New(item.Key, p)
+	if why := sc.forbidden(a.GetValue(), []*modelv1.Asset{a}); why != "" {
+		return nil, fault.New(fault.FailedPrecondition, "%s", why)
+	}
+	seen := s.look(ctx, a, p)
+	p.Verified, p.Problem, p.VerifyTime = seen.state == proofThere, clip(seen.why, maxProblem), timestamppb.Now()
+	item, err := protoitem.New(proofKey(tenant, name), p)
 	if err != nil {
 		return nil, err
 	}
-	writes := []table.Write{{Item: next, If: table.Condition(item.Revision)}}
-	if p.GetVerified() {
-		a.Ownership = proven(methodText(p.GetMethod()), who.Subject, time.Now())
-		w, err := assetItem(tenant, stripped(a))
-		if err != nil {
-			return nil, err
-		}
-		writes = append(writes, table.Write{Item: w, If: table.Condition(revision)})
+	write := table.Write{Item: item, If: table.Condition(proofRevision)}
+	was := proto.CloneOf(a.GetOwnership())
+	entry := settle(a, p, seen, subject, time.Now())
+	if entry == nil && proto.Equal(was, a.GetOwnership()) {
+		return p, s.table.Write(ctx, write)
 	}
-	return p, s.table.Write(ctx, writes...)
+	return p, s.putOwned(ctx, tenant, a, revision, entry, write)
 }
 
-func stripped(a *modelv1.Asset) *modelv1.Asset {
-	a.Etag = ""
-	return a
-}
+// maxProblem bounds what is kept of a problem: foreign text may be in it.
+const maxProblem = 512
 
 func methodText(m ingestv1.ProofMethod) string {
-	if m == ingestv1.ProofMethod_PROOF_METHOD_DNS_TXT {
-		return "dns-txt"
+	switch m {
+	case ingestv1.ProofMethod_PROOF_METHOD_DNS_TXT:
+		return methodDNS
+	case ingestv1.ProofMethod_PROOF_METHOD_HTTP_FILE:
+		return methodFile
+	case ingestv1.ProofMethod_PROOF_METHOD_CLOUD_ROLE:
+		return methodCloud
 	}
-	return "http-file"
-}
-
-func proven(method, subject string, now time.Time) *modelv1.Ownership {
-	return &modelv1.Ownership{
-		State: modelv1.Ownership_STATE_VERIFIED, Method: method, Subject: subject,
-		VerifiedAt: timestamppb.New(now), ExpiresAt: timestamppb.New(now.Add(proofLife)),
-	}
-}
-
-// look says what is wrong with a proof, or nothing.
-func (s *Service) look(ctx context.Context, p *ingestv1.Proof) string {
-	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
-	defer cancel()
-	var found []string
-	var err error
-	if p.GetMethod() == ingestv1.ProofMethod_PROOF_METHOD_DNS_TXT {
-		found, err = s.guard.LookupTXT(ctx, p.GetLocation())
-	} else {
-		found, err = s.fetchProof(ctx, p.GetLocation())
-	}
-	if err != nil {
-		return fmt.Sprintf("could not read %s: %v", p.GetLocation(), err)
-	}
-	for _, text := range found {
-		if strings.TrimSpace(text) == p.GetToken() {
-			return ""
-		}
-	}
-	return fmt.Sprintf("%s does not contain %s", p.GetLocation(), p.GetToken())
-}
-
-// fetchProof reads the file. Redirects within the same host are followed, none to another: whoever controls the other host
-// is not whoever controls this one.
-func (s *Service) fetchProof(ctx context.Context, location string) ([]string, error) {
-	origin, err := url.Parse(location)
-	if err != nil {
-		return nil, err
-	}
-	client := s.guard.HTTPClient(s.guard.NewSession(), 5, func(u *url.URL) error {
-		if !strings.EqualFold(u.Hostname(), origin.Hostname()) {
-			return errors.New("it leads to another host")
-		}
-		return nil
-	})
-	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("User-Agent", "RiskProfiler/1.0 (ownership proof)")
-	resp, err := client.Do(req)
-	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the answer is %d", resp.StatusCode)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProofBytes))
-	return []string{string(body)}, err
-}
-
-// AttestAsset records that the operator vouches for an asset.
-func (s *Service) AttestAsset(ctx context.Context, req *ingestv1.AttestAssetRequest) (*modelv1.Asset, error) {
-	tenant, who, err := authn.Tenant(ctx)
-	if err != nil {
-		return nil, err
-	}
-	a, revision, err := s.loadAsset(ctx, tenant, req.GetName())
-	if err != nil {
-		return nil, err
-	}
-	a.Ownership = proven("operator: "+req.GetReason(), who.Subject, time.Now())
-	if err := s.putAsset(ctx, tenant, a, revision); err != nil {
-		return nil, err
-	}
-	return withEtag(a, revision+1), nil
+	return "no known method"
 }

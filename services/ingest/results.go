@@ -225,6 +225,13 @@ func (s *Service) factWrites(ctx context.Context, r *modelv1.ScanCompleted, asse
 	if err != nil {
 		return nil, err
 	}
+	// What does not fit beside the record is stored before it: the record, which says that all is stored, comes last.
+	for len(found) > maxSetsPerWrite {
+		if err := s.table.Write(ctx, found[:maxSetsPerWrite]...); err != nil {
+			return nil, err
+		}
+		found = found[maxSetsPerWrite:]
+	}
 	writes = append(writes, found...)
 	if job.GetAssessment() == "" {
 		return writes, nil
@@ -262,11 +269,15 @@ func (s *Service) discovered(ctx context.Context, r *modelv1.ScanCompleted, from
 	tenant := r.GetJob().GetTenant()
 	fresh := map[table.Key]*modelv1.Asset{}
 	var keys []table.Key
+	ownership, err := s.inherited(ctx, r, from)
+	if err != nil {
+		return nil, err
+	}
 	for _, lead := range r.GetLeads() {
 		t := lead.GetTarget()
 		name := assetid.Name(int32(t.GetKind()), t.GetValue())
 		key := assetKey(tenant, name)
-		if name == from.GetName() || fresh[key] != nil || len(keys) >= maxSetsPerWrite {
+		if t.GetValue() == "" || name == from.GetName() || fresh[key] != nil || len(keys) >= maxLeads {
 			continue
 		}
 		fresh[key] = &modelv1.Asset{
@@ -274,16 +285,17 @@ func (s *Service) discovered(ctx context.Context, r *modelv1.ScanCompleted, from
 			Path: append(slices.Clone(from.GetPath()), &modelv1.Discovery{
 				From: from.GetValue(), ScanType: r.GetJob().GetScanType(), Relation: lead.GetRelation(),
 			}),
-			Ownership: inherited(from),
+			Ownership: ownership,
 		}
 		keys = append(keys, key)
 	}
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	known, err := s.table.GetAll(ctx, keys)
-	if err != nil {
-		return nil, err
+	var known []table.Item
+	for chunk := range slices.Chunk(keys, table.MaxGetItems) {
+		items, err := s.table.GetAll(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		known = append(known, items...)
 	}
 	var writes []table.Write
 	for _, item := range known {
@@ -306,23 +318,21 @@ func (s *Service) discovered(ctx context.Context, r *modelv1.ScanCompleted, from
 	return writes, nil
 }
 
-// refreshed is what a lead changes of an asset that is stored. An asset that is nobody's by proof takes the ownership of
-// what it was found from now. A lead that comes late may be the first sight of it; that it is seen again is not written,
-// because many names may lead to one address, and its own scans say it.
+// refreshed is what a lead changes of an asset that is stored. It takes the ownership of what it was found from last, so that what
+// nothing leads to any more is nobody's after a day: see inheritedLife. The time is kept by the hour: many names may lead to one
+// address, and most of them change nothing. A lead that comes late may be the first sight of it.
 func refreshed(item table.Item, found *modelv1.Asset) ([]table.Write, error) {
 	a, err := protoitem.Decode(item, &modelv1.Asset{})
 	if err != nil {
 		return nil, err
 	}
-	was, now := a.GetOwnership(), found.GetOwnership()
-	owned := !a.GetSeed() && now.GetState() == modelv1.Ownership_STATE_INHERITED &&
-		(was.GetState() != modelv1.Ownership_STATE_INHERITED || was.GetInheritedFrom() != now.GetInheritedFrom())
+	owned := !a.GetSeed() && laterOwner(a.GetOwnership(), found.GetOwnership())
 	earlier := found.GetFirstSeen().AsTime().Before(a.GetFirstSeen().AsTime())
 	if !owned && !earlier {
 		return nil, nil
 	}
 	if owned {
-		a.Ownership, a.Path = now, found.GetPath()
+		a.Ownership, a.Path = found.GetOwnership(), found.GetPath()
 	}
 	a.FirstSeen = earliest(a.GetFirstSeen(), found.GetFirstSeen())
 	out, err := protoitem.New(item.Key, a)
@@ -333,14 +343,53 @@ func refreshed(item table.Item, found *modelv1.Asset) ([]table.Write, error) {
 	return []table.Write{{Item: out, If: table.Condition(item.Revision)}}, nil
 }
 
-func inherited(from *modelv1.Asset) *modelv1.Ownership {
+// laterOwner says whether an inheritance replaces an ownership. Of two of the same hour the name decides, so that results in any
+// order end in the same state.
+func laterOwner(was, now *modelv1.Ownership) bool {
+	switch {
+	case now.GetState() != modelv1.Ownership_STATE_INHERITED:
+		return false
+	case was.GetState() != modelv1.Ownership_STATE_INHERITED:
+		return true
+	}
+	a, b := was.GetVerifiedAt().AsTime(), now.GetVerifiedAt().AsTime()
+	return b.After(a) || b.Equal(a) && now.GetInheritedFrom() > was.GetInheritedFrom()
+}
+
+// inherited is the ownership of what a result leads to: of the seed that the scanned asset is, was found below, or lies in. That it
+// was scanned at all says that it was in scope.
+func (s *Service) inherited(ctx context.Context, r *modelv1.ScanCompleted, from *modelv1.Asset) (*modelv1.Ownership, error) {
+	none := &modelv1.Ownership{State: modelv1.Ownership_STATE_UNVERIFIED}
+	if len(r.GetLeads()) == 0 {
+		return none, nil
+	}
+	seed := ""
 	switch from.GetOwnership().GetState() {
 	case modelv1.Ownership_STATE_VERIFIED:
-		return &modelv1.Ownership{State: modelv1.Ownership_STATE_INHERITED, InheritedFrom: from.GetName()}
+		seed = from.GetName()
 	case modelv1.Ownership_STATE_INHERITED:
-		return &modelv1.Ownership{State: modelv1.Ownership_STATE_INHERITED, InheritedFrom: from.GetOwnership().GetInheritedFrom()}
+		seed = from.GetOwnership().GetInheritedFrom()
+	default:
+		sc, err := s.loadScope(ctx, r.GetJob().GetTenant())
+		if err != nil {
+			return nil, err
+		}
+		for _, at := range sc.owned.over(from.GetValue()) {
+			if c, _ := sc.bySeed(sc.seeds[at], from.GetValue()); c > modelv1.Clearance_CLEARANCE_PASSIVE {
+				seed = sc.seeds[at].GetName()
+			}
+		}
 	}
-	return &modelv1.Ownership{State: modelv1.Ownership_STATE_UNVERIFIED}
+	if seed == "" {
+		return none, nil
+	}
+	o := &modelv1.Ownership{
+		State: modelv1.Ownership_STATE_INHERITED, InheritedFrom: seed, VerifiedAt: timestamppb.New(r.GetStartedAt().AsTime().Truncate(time.Hour)),
+	}
+	if r.GetJob().GetScanType() == modelv1.ScanType_SCAN_TYPE_CLOUD {
+		o.Method = methodCloud
+	}
+	return o, nil
 }
 
 // recordItem is what is kept of the job. Its place in the coverage index is the time of storing, so that whoever follows an
@@ -380,5 +429,9 @@ func location(t *modelv1.Target) string {
 	if host == "" {
 		host = t.GetValue()
 	}
-	return net.JoinHostPort(host, strconv.Itoa(int(t.GetPort()))) + "/tcp"
+	transport := "/tcp"
+	if t.GetTransport() == modelv1.Transport_TRANSPORT_UDP {
+		transport = "/udp"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(t.GetPort()))) + transport
 }

@@ -3,9 +3,6 @@ package ingest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/netip"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -19,69 +16,134 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 )
 
-// proofLife is how long a proof of ownership counts; then it has to be given again.
-const proofLife = 30 * 24 * time.Hour
-
-// maxSeeds and maxExclusions bound what one decision reads.
+// What one decision reads at most. More is an error, never a silent cut.
 const (
 	maxSeeds      = 10000
 	maxExclusions = 10000
+	// maxGlobal bounds the stops and do-not-scan entries of all tenants together.
+	maxGlobal = 10000
 )
 
-// scope is what decides: the tenant's seeds and exclusions, as of one moment.
-type scope struct {
-	seeds      []*modelv1.Asset
-	exclusions []string
-	now        time.Time
-}
-
-// CheckScope tells for each target whether it may be touched.
+// CheckScope tells for each target whether what is to be done to it may be done.
 func (s *Service) CheckScope(ctx context.Context, req *ingestv1.CheckScopeRequest) (*ingestv1.CheckScopeResponse, error) {
 	tenant, _, err := authn.Tenant(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if n := len(req.GetScanTypes()); n != 0 && n != len(req.GetTargets()) {
+		return nil, fault.WithField(fault.New(fault.Invalid, "%d scan types for %d targets; name one for each, or none", n, len(req.GetTargets())), "scan_types", "one for each target")
+	}
 	sc, err := s.loadScope(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	res := &ingestv1.CheckScopeResponse{}
-	for _, t := range req.GetTargets() {
-		found, err := s.foundBelow(ctx, tenant, t)
-		if err != nil {
+	found, err := s.foundBelow(ctx, tenant, req.GetTargets())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetRecheck() {
+		if sc, err = s.confirm(ctx, tenant, sc, req.GetTargets(), found); err != nil {
 			return nil, err
 		}
-		reason, ok := sc.decide(t, found)
-		res.Decisions = append(res.Decisions, &ingestv1.ScopeDecision{Target: t, Allowed: ok, Reason: reason})
+	}
+	res := &ingestv1.CheckScopeResponse{}
+	for i, t := range req.GetTargets() {
+		scanType := modelv1.ScanType_SCAN_TYPE_UNSPECIFIED
+		if len(req.GetScanTypes()) > 0 {
+			scanType = req.GetScanTypes()[i]
+		}
+		d := sc.decide(t, needed(scanType, req.GetProfile()), found)
+		if d.GetAllowed() && scanType == modelv1.ScanType_SCAN_TYPE_CLOUD {
+			if d.Cloud, err = s.cloudAccess(ctx, tenant, sc, t); err != nil {
+				return nil, err
+			}
+		}
+		res.Decisions = append(res.Decisions, d)
+	}
+	if req.GetWithDenied() {
+		res.Denied = sc.denied()
 	}
 	return res, nil
 }
 
+// denied are the addresses and ranges among what must not be touched.
+func (sc *scope) denied() []string {
+	var out []string
+	for _, m := range []*matcher{sc.banned, sc.stopped, sc.excluded} {
+		for _, n := range m.nets {
+			out = append(out, n.prefix.String())
+		}
+	}
+	return out
+}
+
 func (s *Service) loadScope(ctx context.Context, tenant string) (*scope, error) {
 	sc := &scope{now: time.Now()}
-	seeds, err := s.queryAll(ctx, table.Query{Index: indexSeeds, Partition: tenantKey(tenant)}, maxSeeds)
+	banned, err := s.doNotScan.values()
 	if err != nil {
 		return nil, err
 	}
-	for _, item := range seeds {
-		a, err := protoitem.Decode(item, &modelv1.Asset{})
-		if err != nil {
-			return nil, err
-		}
-		sc.seeds = append(sc.seeds, a)
+	sc.banned = newMatcher(banned)
+	if err := s.loadGlobal(ctx, tenant, sc); err != nil {
+		return nil, err
 	}
-	exclusions, err := s.queryAll(ctx, table.Query{Partition: exclusionPartition(tenant)}, maxExclusions)
+	sc.seeds, err = loadAll[modelv1.Asset](ctx, s, table.Query{Index: indexSeeds, Partition: tenantKey(tenant)}, maxSeeds)
 	if err != nil {
 		return nil, err
 	}
-	for _, item := range exclusions {
-		e, err := protoitem.Decode(item, &ingestv1.Exclusion{})
-		if err != nil {
-			return nil, err
-		}
+	own, err := loadAll[ingestv1.Stop](ctx, s, table.Query{Partition: stopPartition(tenant)}, maxGlobal)
+	if err != nil {
+		return nil, err
+	}
+	sc.stops = append(sc.stops, own...)
+	exclusions, err := loadAll[ingestv1.Exclusion](ctx, s, table.Query{Partition: exclusionPartition(tenant)}, maxExclusions)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range exclusions {
 		sc.exclusions = append(sc.exclusions, e.GetValue())
 	}
+	sc.index()
 	return sc, nil
+}
+
+// index makes what is looked up quickly.
+func (sc *scope) index() {
+	sc.excluded, sc.stopped, sc.owned = newMatcher(sc.exclusions), newMatcher(nil), newMatcher(nil)
+	for i, stop := range sc.stops {
+		if stop.GetTarget() != "" {
+			sc.stopped.add(stop.GetTarget(), i)
+		}
+	}
+	for i, seed := range sc.seeds {
+		sc.owned.add(seed.GetValue(), i)
+	}
+}
+
+// loadGlobal reads what operators forbade: the entries of the do-not-scan list, and the stops that concern a tenant.
+func (s *Service) loadGlobal(ctx context.Context, tenant string, sc *scope) error {
+	items, err := s.queryAll(ctx, table.Query{Partition: globalPartition}, maxGlobal)
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		if isEntry(item.Key) {
+			e, err := protoitem.Decode(item, &ingestv1.DoNotScanEntry{})
+			if err != nil {
+				return err
+			}
+			sc.banned.add(e.GetValue(), 0)
+			continue
+		}
+		stop, err := protoitem.Decode(item, &ingestv1.Stop{})
+		if err != nil {
+			return err
+		}
+		if concerns(stop, tenant) {
+			sc.stops = append(sc.stops, stop)
+		}
+	}
+	return nil
 }
 
 // queryAll reads all pages of a query up to limit items; more is an error, never a silent cut.
@@ -101,147 +163,57 @@ func (s *Service) queryAll(ctx context.Context, q table.Query, limit int) ([]tab
 	}
 }
 
-// foundBelow is the stored asset of a target's address or name, if it was discovered.
-func (s *Service) foundBelow(ctx context.Context, tenant string, t *modelv1.Target) ([]*modelv1.Asset, error) {
-	var keys []table.Key
-	for _, v := range names(t) {
-		keys = append(keys, assetKey(tenant, assetid.Name(int32(v.kind), v.value)))
-	}
-	items, err := s.table.GetAll(ctx, keys)
-	if err != nil && !errors.Is(err, fault.NotFound) {
+// message is a pointer to a message of type T.
+type message[T any] interface {
+	*T
+	proto.Message
+}
+
+// loadAll reads and decodes all items of a query, up to a limit.
+func loadAll[T any, M message[T]](ctx context.Context, s *Service, q table.Query, limit int) ([]M, error) {
+	items, err := s.queryAll(ctx, q, limit)
+	if err != nil {
 		return nil, err
 	}
-	var out []*modelv1.Asset
+	return decodeAll[T, M](items)
+}
+
+func decodeAll[T any, M message[T]](items []table.Item) ([]M, error) {
+	out := make([]M, 0, len(items))
 	for _, item := range items {
-		a, err := protoitem.Decode(item, &modelv1.Asset{})
+		m, err := protoitem.Decode(item, M(new(T)))
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, a)
+		out = append(out, m)
 	}
 	return out, nil
 }
 
-type named struct {
-	kind  modelv1.AssetKind
-	value string
-}
-
-// names are all things a target touches: its asset, the host it presents, the address it connects to.
-func names(t *modelv1.Target) []named {
-	out := []named{{t.GetKind(), t.GetValue()}}
-	add := func(n named) {
-		for _, o := range out {
-			if o == n {
-				return
-			}
-		}
-		out = append(out, n)
-	}
-	if a := t.GetAddress(); a != "" {
-		add(named{modelv1.AssetKind_ASSET_KIND_IP, a})
-	}
-	if h := t.GetHost(); h != "" && h != t.GetValue() {
-		add(named{modelv1.AssetKind_ASSET_KIND_HOST, h})
-	}
-	return out
-}
-
-// decide judges one target: everything it touches must be covered by a seed whose ownership is proven now, and nothing of
-// it may be excluded. found are stored assets of these names, with the seed they were found below.
-func (sc *scope) decide(t *modelv1.Target, found []*modelv1.Asset) (string, bool) {
-	reasons := make([]string, 0, 2)
-	for _, n := range names(t) {
-		if e := sc.excludedBy(n.value); e != "" {
-			return fmt.Sprintf("%s is excluded by %s", n.value, e), false
-		}
-		reason, ok := sc.covered(n, found)
-		if !ok {
-			return reason, false
-		}
-		reasons = append(reasons, reason)
-	}
-	return strings.Join(reasons, "; "), true
-}
-
-func (sc *scope) covered(n named, found []*modelv1.Asset) (string, bool) {
-	problem := fmt.Sprintf("%s lies below no seed of this tenant; add it as an asset and prove ownership", n.value)
-	for _, seed := range sc.seeds {
-		if !below(n.value, seed.GetValue()) {
-			continue
-		}
-		o := asOf(seed.GetOwnership(), sc.now)
-		if o.GetState() == modelv1.Ownership_STATE_VERIFIED {
-			return fmt.Sprintf("%s lies in verified seed %s", n.value, seed.GetValue()), true
-		}
-		problem = fmt.Sprintf("ownership of %s is %s; prove it with a DNS record or a file, or have an operator attest it", seed.GetValue(), stateText(o.GetState()))
-	}
-	for _, a := range found {
-		if a.GetValue() != n.value || a.GetOwnership().GetState() != modelv1.Ownership_STATE_INHERITED {
-			continue
-		}
-		for _, seed := range sc.seeds {
-			if seed.GetName() == a.GetOwnership().GetInheritedFrom() && asOf(seed.GetOwnership(), sc.now).GetState() == modelv1.Ownership_STATE_VERIFIED {
-				return fmt.Sprintf("%s was found below verified seed %s", n.value, seed.GetValue()), true
+// foundBelow are the stored assets of all that targets touch.
+func (s *Service) foundBelow(ctx context.Context, tenant string, targets []*modelv1.Target) ([]*modelv1.Asset, error) {
+	var keys []table.Key
+	seen := map[table.Key]bool{}
+	for _, t := range targets {
+		for _, n := range names(t) {
+			if key := assetKey(tenant, assetid.Name(int32(n.kind), n.value)); !seen[key] {
+				seen[key] = true
+				keys = append(keys, key)
 			}
 		}
 	}
-	return problem, false
-}
-
-func stateText(s modelv1.Ownership_State) string {
-	switch s {
-	case modelv1.Ownership_STATE_EXPIRED:
-		return "proven too long ago"
-	case modelv1.Ownership_STATE_VERIFIED:
-		return "proven"
-	}
-	return "not proven"
-}
-
-// asOf is ownership as it stands at a moment: a proof counts for 30 days.
-func asOf(o *modelv1.Ownership, now time.Time) *modelv1.Ownership {
-	if o.GetState() == modelv1.Ownership_STATE_VERIFIED && !o.GetExpiresAt().AsTime().After(now) {
-		o = proto.CloneOf(o)
-		o.State = modelv1.Ownership_STATE_EXPIRED
-	}
-	return o
-}
-
-func (sc *scope) excludedBy(value string) string {
-	for _, e := range sc.exclusions {
-		if below(value, e) || overlaps(value, e) {
-			return e
+	var out []*modelv1.Asset
+	for len(keys) > 0 {
+		chunk := keys[:min(len(keys), table.MaxGetItems)]
+		items, err := s.table.GetAll(ctx, chunk)
+		if err != nil && !errors.Is(err, fault.NotFound) {
+			return nil, err
 		}
+		assets, err := decodeAll[modelv1.Asset](items)
+		if err != nil {
+			return nil, err
+		}
+		out, keys = append(out, assets...), keys[len(chunk):]
 	}
-	return ""
-}
-
-// below says whether value is base or lies below it: a name below a name, an address or range in a range.
-func below(value, base string) bool {
-	if value == base {
-		return true
-	}
-	if outer, err := prefix(base); err == nil {
-		inner, err := prefix(value)
-		return err == nil && outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
-	}
-	if _, err := prefix(value); err == nil {
-		return false
-	}
-	return strings.HasSuffix(value, "."+base)
-}
-
-// overlaps says whether a range holds an excluded part: then it is not touched as a whole.
-func overlaps(value, excluded string) bool {
-	a, errA := prefix(value)
-	b, errB := prefix(excluded)
-	return errA == nil && errB == nil && a.Overlaps(b)
-}
-
-func prefix(text string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	return netip.ParsePrefix(text)
+	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -16,11 +17,11 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/assetid"
 	"github.com/riskprofiler/riskprofiler/platform/blob"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
@@ -105,18 +106,20 @@ func (s *Service) scan(ctx context.Context, job *modelv1.ScanJob) (*modelv1.Scan
 	if probe == nil {
 		return nil, queue.Permanent(fault.New(fault.Unimplemented, "this scanner has no probe for %s", job.GetScanType()))
 	}
-	reason, allowed, err := s.inScope(ctx, job)
+	permitted, err := s.inScope(ctx, job)
 	if err != nil {
 		return nil, err
 	}
-	if !allowed {
-		r.Outcome, r.Reason, r.CompletedAt = modelv1.Outcome_OUTCOME_NOT_PERMITTED, clip(reason, maxReason), timestamppb.Now()
+	if !permitted.allowed {
+		r.Outcome, r.Reason, r.CompletedAt = modelv1.Outcome_OUTCOME_NOT_PERMITTED, clip(permitted.reason, maxReason), timestamppb.Now()
 		return r, nil
 	}
+	ctx, done := s.watch.follow(ctx, job)
+	defer done()
 	ctx, span := telemetry.Start(ctx, "scan "+strings.TrimPrefix(Queue(job.GetScanType()), "scan-"), attribute.String("riskprofiler.job", job.GetId()))
 	defer span.End()
-	found, err := s.run(ctx, probe, job)
-	if err != nil {
+	found, err := s.run(ctx, permitted.guard, probe, job)
+	if found, err = stopped(ctx, found, err); err != nil {
 		return nil, err
 	}
 	r.Outcome, r.Reason = found.Outcome, clip(probes.SafeText([]byte(found.Reason), maxReason), maxReason)
@@ -129,33 +132,57 @@ func (s *Service) scan(ctx context.Context, job *modelv1.ScanJob) (*modelv1.Scan
 	return r, nil
 }
 
-func (s *Service) inScope(ctx context.Context, job *modelv1.ScanJob) (string, bool, error) {
-	res, err := s.ingest.CheckScope(ctx, &ingestv1.CheckScopeRequest{Targets: []*modelv1.Target{job.GetTarget()}})
-	if err != nil {
-		return "", false, err
+// stopped is what a scan learned, unless its target may no longer be touched: then it says so, and keeps the facts that it has.
+func stopped(ctx context.Context, found *probes.Result, err error) (*probes.Result, error) {
+	var stop *stoppedError
+	cause := context.Cause(ctx)
+	switch {
+	case errors.As(cause, &stop):
+		out := &probes.Result{Outcome: modelv1.Outcome_OUTCOME_NOT_PERMITTED, Reason: stop.reason}
+		if found != nil {
+			out.Observations = found.Observations
+		}
+		return out, nil
+	case errors.Is(cause, fault.Unavailable):
+		return nil, cause
 	}
-	d := res.GetDecisions()[0]
-	return d.GetReason(), d.GetAllowed(), nil
+	return found, err
 }
 
 // run runs a probe within its budget. A panic is a failed scan and never takes the process down: targets choose what
 // probes read.
-func (s *Service) run(ctx context.Context, p probes.Probe, job *modelv1.ScanJob) (result *probes.Result, err error) {
-	ctx, cancel := context.WithTimeout(ctx, probes.Budget(job, probes.DefaultBudget)+time.Second)
+func (s *Service) run(ctx context.Context, guard *netguard.Guard, p probes.Probe, job *modelv1.ScanJob) (result *probes.Result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.bound(job))
 	defer cancel()
+	defer s.tenants.enter(job.GetTenant())()
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.ErrorContext(ctx, "probe panicked", slog.String("probe", p.Version()), slog.String("job", job.GetId()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 			result, err = &probes.Result{Outcome: modelv1.Outcome_OUTCOME_FAILED, Reason: "the probe broke on what the target sent"}, nil
 		}
 	}()
+	allowed := s.permits(job)
 	result, err = p.Scan(ctx, probes.Env{
-		Guard: s.guard, Blobs: &sink{bucket: s.evidence, tenant: job.GetTenant()}, Permit: s.permits(job.GetTenant()),
+		Guard: guard, Blobs: &sink{bucket: s.evidence, tenant: job.GetTenant()}, Contact: s.contact, Providers: s.desk(job),
+		Permit: allowed.take, Batch: allowed.batch, Rate: allowed.rate, Pause: allowed.pause, Nuclei: s.nuclei,
 	}, job)
 	if err == nil && result == nil {
 		return nil, fault.New(fault.Internal, "probe %s returned nothing", p.Version())
 	}
 	return result, err
+}
+
+// patience is how much longer than its budget a port scan may take where it waits for permits: many hosts of one network share
+// a rate, and a scan that gave up for its own politeness would be in vain.
+const patience = 10 * time.Minute
+
+// bound is when a job is ended from outside. Probes keep its budget themselves.
+func (s *Service) bound(job *modelv1.ScanJob) time.Duration {
+	bound := probes.Budget(job, probes.DefaultBudget) + time.Second
+	if job.GetScanType() == modelv1.ScanType_SCAN_TYPE_PORT {
+		bound += patience
+	}
+	return bound
 }
 
 // sink stores evidence of one tenant.

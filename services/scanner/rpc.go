@@ -26,11 +26,14 @@ func (s *Service) ListScanTypes(context.Context, *scannerv1.ListScanTypesRequest
 }
 
 var descriptions = map[modelv1.ScanType]string{
-	modelv1.ScanType_SCAN_TYPE_DNS:     "records, mail policies, zone health and dangling names",
-	modelv1.ScanType_SCAN_TYPE_PORT:    "open TCP ports of an address",
-	modelv1.ScanType_SCAN_TYPE_SERVICE: "what speaks on a port, its version, and whether anybody may use it",
-	modelv1.ScanType_SCAN_TYPE_TLS:     "protocols, ciphers and certificates of a TLS endpoint",
-	modelv1.ScanType_SCAN_TYPE_HTTP:    "headers, technologies and exposed files of a web application",
+	modelv1.ScanType_SCAN_TYPE_DNS:       "records, mail policies, zone health and dangling names",
+	modelv1.ScanType_SCAN_TYPE_SUBDOMAIN: "names below a domain: certificates, third parties, words and variations",
+	modelv1.ScanType_SCAN_TYPE_INTEL:     "what third parties know of a name or a public address",
+	modelv1.ScanType_SCAN_TYPE_PORT:      "open TCP ports of an address, and a few of UDP",
+	modelv1.ScanType_SCAN_TYPE_SERVICE:   "what speaks on a port, its version, and whether anybody may use it",
+	modelv1.ScanType_SCAN_TYPE_TLS:       "protocols, ciphers and certificates of a TLS endpoint",
+	modelv1.ScanType_SCAN_TYPE_HTTP:      "headers, technologies and exposed files of a web application",
+	modelv1.ScanType_SCAN_TYPE_VULN:      "known weaknesses of a web application, by nuclei where the operator installed it",
 }
 
 // Scan runs one scan type on one target now, for internal tools. Nothing but the evidence is stored.
@@ -46,12 +49,12 @@ func (s *Service) Scan(ctx context.Context, req *scannerv1.ScanRequest) (*scanne
 	if s.probes[job.GetScanType()] == nil {
 		return nil, fault.WithField(fault.New(fault.Invalid, "this scanner does not do %s", job.GetScanType()), "scan_type", "ask ListScanTypes")
 	}
-	reason, allowed, err := s.inScope(ctx, job)
+	permitted, err := s.inScope(ctx, job)
 	if err != nil {
 		return nil, err
 	}
-	if !allowed {
-		return nil, fault.WithField(fault.New(fault.FailedPrecondition, "%s", reason), "target", reason)
+	if !permitted.allowed {
+		return nil, fault.WithField(fault.New(fault.FailedPrecondition, "%s", permitted.reason), "target", permitted.reason)
 	}
 	result, err := s.scan(ctx, job)
 	if err != nil {

@@ -8,6 +8,8 @@ package scanner
 import (
 	"context"
 	"log/slog"
+	"regexp"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -17,12 +19,14 @@ import (
 	scannerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scanner/v1"
 	"github.com/riskprofiler/riskprofiler/platform/app"
 	"github.com/riskprofiler/riskprofiler/platform/blob"
+	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/ratelimit"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+	"github.com/riskprofiler/riskprofiler/services/scanner/providers"
 )
 
 const (
@@ -43,6 +47,7 @@ func SpecFor(list ...probes.Probe) app.Spec {
 		Tables:    []string{limitsTable},
 		Buckets:   []string{evidenceBucket},
 		Calls:     []string{"ingest"},
+		Secrets:   secretsOf(list),
 		MemoryMiB: 512, Timeout: 15 * time.Minute,
 		Build: func(d app.Deps) (app.Service, error) { return build(d, list) },
 	}
@@ -64,11 +69,16 @@ var sizes = map[modelv1.ScanType]struct {
 	memoryMiB int
 	timeout   time.Duration
 }{
-	modelv1.ScanType_SCAN_TYPE_DNS:     {256, 5 * time.Minute},
-	modelv1.ScanType_SCAN_TYPE_PORT:    {512, 11 * time.Minute},
-	modelv1.ScanType_SCAN_TYPE_SERVICE: {512, 5 * time.Minute},
-	modelv1.ScanType_SCAN_TYPE_TLS:     {512, 5 * time.Minute},
-	modelv1.ScanType_SCAN_TYPE_HTTP:    {1024, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_DNS: {256, 5 * time.Minute},
+	// Subdomain and intel hold answers of third parties, which are at most 16 MiB as they come.
+	modelv1.ScanType_SCAN_TYPE_SUBDOMAIN: {512, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_INTEL:     {256, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_PORT:      {512, 11 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_SERVICE:   {512, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_TLS:       {512, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_HTTP:      {1024, 5 * time.Minute},
+	// The engine of vuln is a program of its own, which a function has not: it runs in containers and on one machine.
+	modelv1.ScanType_SCAN_TYPE_VULN: {1024, 11 * time.Minute},
 }
 
 // settings of the service.
@@ -77,23 +87,68 @@ type settings struct {
 	AllowPrivate bool `env:"RISKPROFILER_ALLOW_PRIVATE"`
 	// Resolver is the DNS server to ask, host:port; empty: the system's.
 	Resolver string `env:"RISKPROFILER_RESOLVER"`
-	// HostRate, TenantRate and GlobalRate are connections a second to one target host, for one tenant, and in all. Loopback
-	// addresses are this machine and are not limited.
-	HostRate   float64 `env:"RISKPROFILER_HOST_RATE" envDefault:"300"`
-	TenantRate float64 `env:"RISKPROFILER_TENANT_RATE" envDefault:"5000"`
-	GlobalRate float64 `env:"RISKPROFILER_GLOBAL_RATE" envDefault:"20000"`
+	// The rates are connections a second: to one target host, to one host by all scan types but the port scan, to one network
+	// (/24, /48), for one tenant, and in all. Loopback addresses are this machine and are not limited unless LimitLoopback.
+	HostRate      float64 `env:"RISKPROFILER_HOST_RATE" envDefault:"200"`
+	RequestRate   float64 `env:"RISKPROFILER_REQUEST_RATE" envDefault:"30"`
+	NetworkRate   float64 `env:"RISKPROFILER_NETWORK_RATE" envDefault:"1000"`
+	TenantRate    float64 `env:"RISKPROFILER_TENANT_RATE" envDefault:"2000"`
+	GlobalRate    float64 `env:"RISKPROFILER_GLOBAL_RATE" envDefault:"10000"`
+	LimitLoopback bool    `env:"RISKPROFILER_LIMIT_LOOPBACK"`
+	// Contact is the page or mail address that every request names.
+	Contact string `env:"RISKPROFILER_CONTACT"`
+	// Nuclei is the program of the engine of vuln, and NucleiTemplates the folder of its templates; empty: it is not installed.
+	Nuclei          string `env:"RISKPROFILER_NUCLEI"`
+	NucleiTemplates string `env:"RISKPROFILER_NUCLEI_TEMPLATES"`
+	Third           thirdPartySettings
+}
+
+// rates are the limits, or what is wrong with them.
+func (c settings) rates() (Rates, error) {
+	for name, rate := range map[string]float64{
+		"RISKPROFILER_HOST_RATE": c.HostRate, "RISKPROFILER_REQUEST_RATE": c.RequestRate, "RISKPROFILER_NETWORK_RATE": c.NetworkRate,
+		"RISKPROFILER_TENANT_RATE": c.TenantRate, "RISKPROFILER_GLOBAL_RATE": c.GlobalRate,
+	} {
+		if !(rate >= minRate && rate <= ratelimit.MaxRate) { // so written, NaN is caught
+			return Rates{}, fault.New(fault.Invalid, "read settings: %s is %v, want %v to %v connections a second", name, rate, minRate, float64(ratelimit.MaxRate))
+		}
+	}
+	return Rates{
+		Host: c.HostRate, Request: c.RequestRate, Network: c.NetworkRate, Tenant: c.TenantRate, Global: c.GlobalRate, Loopback: c.LimitLoopback,
+	}, nil
+}
+
+// minRate is one connection in a hundred seconds: with less no scan ends.
+const minRate = 0.01
+
+// contactForm is a page or a mail address that fits into a header.
+var contactForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(https?://|mailto:)[!-'*-~]{1,200}$`) // printable, without the parentheses of a header's comment
+})
+
+func (c settings) contact() (string, error) {
+	if c.Contact != "" && !contactForm().MatchString(c.Contact) {
+		return "", fault.New(fault.Invalid, "read settings: RISKPROFILER_CONTACT is neither an http(s) URL nor mailto:address")
+	}
+	return c.Contact, nil
 }
 
 // Deps is what the service stands on.
 type Deps struct {
-	Probes   []probes.Probe
-	Guard    *netguard.Guard
-	Limits   *table.Table
-	Rates    Rates
-	Evidence blob.Bucket
-	Results  *queue.Queue
-	Ingest   ingestv1.IngestServiceClient
-	Logger   *slog.Logger
+	Probes []probes.Probe
+	Guard  *netguard.Guard
+	Limits *table.Table
+	Rates  Rates
+	// Contact is named by every request; empty: probes.DefaultContact.
+	Contact string
+	// Nuclei is the engine of vuln; empty: it is not installed.
+	Nuclei probes.EngineFiles
+	// Providers asks third parties; nil: nobody does.
+	Providers *providers.Client
+	Evidence  blob.Bucket
+	Results   *queue.Queue
+	Ingest    ingestv1.IngestServiceClient
+	Logger    *slog.Logger
 	// Metrics counts finished jobs. Nil: nobody counts.
 	Metrics *telemetry.Metrics
 	// Self puts the service's own name for a tenant into a context.
@@ -104,26 +159,34 @@ type Deps struct {
 type Service struct {
 	scannerv1.UnimplementedScannerServiceServer
 
-	probes   map[modelv1.ScanType]probes.Probe
-	order    []probes.Probe
-	guard    *netguard.Guard
-	limiter  *ratelimit.Limiter
-	rates    Rates
-	evidence blob.Bucket
-	results  *queue.Queue
-	ingest   ingestv1.IngestServiceClient
-	log      *slog.Logger
-	metrics  *telemetry.Metrics
-	self     func(ctx context.Context, tenant string) context.Context
+	probes  map[modelv1.ScanType]probes.Probe
+	order   []probes.Probe
+	guard   *netguard.Guard
+	limiter *ratelimit.Limiter
+	rates   Rates
+	contact string
+	tenants tenantCount
+	nuclei  probes.EngineFiles
+	// providers is nil where no scan type asks third parties.
+	providers *providers.Client
+	evidence  blob.Bucket
+	results   *queue.Queue
+	ingest    ingestv1.IngestServiceClient
+	log       *slog.Logger
+	metrics   *telemetry.Metrics
+	self      func(ctx context.Context, tenant string) context.Context
+	watch     watcher
 }
 
 // New makes the service.
 func New(d Deps) *Service {
 	s := &Service{
 		probes: map[modelv1.ScanType]probes.Probe{}, order: d.Probes, guard: d.Guard,
-		limiter: ratelimit.New(ratelimit.Options{Table: d.Limits}), rates: d.Rates, evidence: d.Evidence, results: d.Results,
+		limiter: ratelimit.New(ratelimit.Options{Table: d.Limits}), tenants: tenantCount{table: d.Limits}, rates: d.Rates, contact: d.Contact,
+		nuclei: d.Nuclei, evidence: d.Evidence, results: d.Results, providers: d.Providers,
 		ingest: d.Ingest, log: d.Logger, metrics: d.Metrics, self: d.Self,
 	}
+	s.watch = watcher{ingest: d.Ingest, self: d.Self, log: d.Logger}
 	for _, p := range d.Probes {
 		s.probes[p.ScanType()] = p
 	}
@@ -139,9 +202,21 @@ func build(d app.Deps, list []probes.Probe) (app.Service, error) {
 	if err := options.Validate(); err != nil {
 		return app.Service{}, err
 	}
+	rates, err := c.rates()
+	if err != nil {
+		return app.Service{}, err
+	}
+	contact, err := c.contact()
+	if err != nil {
+		return app.Service{}, err
+	}
+	asks, err := thirdParties(d, c, list, contact)
+	if err != nil {
+		return app.Service{}, err
+	}
 	s := New(Deps{
-		Probes: list, Guard: netguard.New(options), Limits: d.Table(limitsTable),
-		Rates: Rates{Host: c.HostRate, Tenant: c.TenantRate, Global: c.GlobalRate}, Evidence: d.Bucket(evidenceBucket),
+		Probes: list, Providers: asks, Guard: netguard.New(options), Limits: d.Table(limitsTable),
+		Rates: rates, Contact: contact, Nuclei: probes.EngineFiles{Program: c.Nuclei, Templates: c.NucleiTemplates}, Evidence: d.Bucket(evidenceBucket),
 		Results: d.Queue(resultsQueue), Ingest: ingestv1.NewIngestServiceClient(d.Peer("ingest")), Logger: d.Logger, Metrics: d.Telemetry.Metrics, Self: d.Context,
 	})
 	service := app.Service{

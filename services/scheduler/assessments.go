@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,10 +50,17 @@ func (s *Service) accept(ctx context.Context, tenant, subject, plan string, req 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSeeds(ctx, seeds); err != nil {
+	a := newAssessment(req, seeds, subject, plan, time.Now())
+	available, err := s.available(ctx)
+	if err != nil {
 		return nil, err
 	}
-	a := newAssessment(req, seeds, subject, plan, time.Now())
+	if a.RunTypes, err = runTypes(a.GetProfile(), a.GetScanTypes(), available); err != nil {
+		return nil, err
+	}
+	if err := s.checkSeeds(ctx, seeds, a.GetProfile(), a.GetRunTypes(), true); err != nil {
+		return nil, err
+	}
 	a.TraceId = trace.SpanContextFromContext(ctx).TraceID().String()
 	if err := s.storeNew(ctx, tenant, a, req); err != nil {
 		if isConflict(err) && req.GetRequestId() != "" {
@@ -138,11 +146,19 @@ func merged(in []*schedulerv1.Seed) []*schedulerv1.Seed {
 	return out
 }
 
-// checkSeeds asks ingest whether every seed may be touched.
-func (s *Service) checkSeeds(ctx context.Context, seeds []*schedulerv1.Seed) error {
-	req := &ingestv1.CheckScopeRequest{}
+// checkSeeds asks ingest whether every seed may be scanned with that scan type which does most to it; recheck: whether the
+// proofs of its ownership are still there, too.
+func (s *Service) checkSeeds(ctx context.Context, seeds []*schedulerv1.Seed, p modelv1.Profile, types []modelv1.ScanType, recheck bool) error {
+	req := &ingestv1.CheckScopeRequest{Profile: p, Recheck: recheck}
 	for _, seed := range seeds {
-		req.Targets = append(req.Targets, &modelv1.Target{Kind: seed.GetKind(), Value: seed.GetValue()})
+		t := heaviest(types)
+		if seed.GetKind() == modelv1.AssetKind_ASSET_KIND_CLOUD_ACCOUNT {
+			t = modelv1.ScanType_SCAN_TYPE_CLOUD
+			if !slices.Contains(types, t) {
+				return fault.WithField(fault.New(fault.Invalid, "%s is a cloud account and the scan type cloud does not run here; leave it out", seed.GetValue()), "targets", "leave it out")
+			}
+		}
+		req.Targets, req.ScanTypes = append(req.Targets, &modelv1.Target{Kind: seed.GetKind(), Value: seed.GetValue()}), append(req.ScanTypes, t)
 	}
 	res, err := s.ingest.CheckScope(ctx, req)
 	if err != nil {
@@ -158,6 +174,19 @@ func (s *Service) checkSeeds(ctx context.Context, seeds []*schedulerv1.Seed) err
 		}
 	}
 	return problem
+}
+
+// heaviest is the scan type among some that needs the highest clearance: one that sends packets before those that do not.
+func heaviest(types []modelv1.ScanType) modelv1.ScanType {
+	for _, t := range types {
+		if !passiveTypes[t] {
+			return t
+		}
+	}
+	if slices.Contains(types, modelv1.ScanType_SCAN_TYPE_DNS) || len(types) == 0 {
+		return modelv1.ScanType_SCAN_TYPE_DNS
+	}
+	return types[0]
 }
 
 func newAssessment(req *schedulerv1.CreateAssessmentRequest, seeds []*schedulerv1.Seed, subject, plan string, now time.Time) *schedulerv1.Assessment {

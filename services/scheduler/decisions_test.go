@@ -59,17 +59,17 @@ func TestDueTypesByCadence(t *testing.T) {
 		ScanTypes: []modelv1.ScanType{dnsType, tlsType},
 		Cadence:   []*schedulerv1.Cadence{{ScanType: tlsType, Every: durationpb.New(24 * time.Hour), LastRunTime: timestamppb.New(now.Add(-time.Hour))}},
 	}
-	if types, ok := dueTypes(p, now); !ok || len(types) != 1 || types[0] != dnsType {
+	if types, ok := dueTypes(p, allTypes(), now); !ok || len(types) != 1 || types[0] != dnsType {
 		t.Errorf("an hour later: %v %v, want dns alone", types, ok)
 	}
-	if types, ok := dueTypes(p, now.Add(24*time.Hour)); !ok || len(types) != 2 {
+	if types, ok := dueTypes(p, allTypes(), now.Add(24*time.Hour)); !ok || len(types) != 2 {
 		t.Errorf("a day later: %v %v, want both", types, ok)
 	}
 	if got := p.GetCadence()[0].GetLastRunTime().AsTime(); !got.Equal(now.Add(24 * time.Hour)) {
 		t.Errorf("the run is not marked: %v", got)
 	}
 	p.ScanTypes = []modelv1.ScanType{tlsType}
-	if types, ok := dueTypes(p, now.Add(25*time.Hour)); ok {
+	if types, ok := dueTypes(p, allTypes(), now.Add(25*time.Hour)); ok {
 		t.Errorf("nothing is due, got %v", types)
 	}
 }
@@ -138,6 +138,8 @@ func TestFellShort(t *testing.T) {
 		want     bool
 	}{
 		{httpType, partial, quick, false}, {httpType, partial, standard, true}, {httpType, failed, quick, true}, {portType, partial, quick, false}, {portType, failed, standard, true}, {serviceType, partial, standard, true},
+		{intelType, modelv1.Outcome_OUTCOME_SOURCE_UNAVAILABLE, standard, false}, {subdomainType, partial, standard, false}, {intelType, failed, standard, true},
+		{dnsType, modelv1.Outcome_OUTCOME_SOURCE_UNAVAILABLE, standard, true},
 		{tlsType, modelv1.Outcome_OUTCOME_COMPLETE, standard, false}, {tlsType, modelv1.Outcome_OUTCOME_NOT_PERMITTED, standard, true},
 	} {
 		if got := fellShort(&modelv1.Coverage{ScanType: c.scanType, Outcome: c.outcome}, c.profile); got != c.want {

@@ -55,11 +55,18 @@ func count(p *schedulerv1.Progress, c *modelv1.Coverage, profile modelv1.Profile
 func fellShort(c *modelv1.Coverage, profile modelv1.Profile) bool {
 	quickly := profile == modelv1.Profile_PROFILE_QUICK && c.GetScanType() == modelv1.ScanType_SCAN_TYPE_HTTP
 	silent := c.GetScanType() == modelv1.ScanType_SCAN_TYPE_PORT && c.GetObservationCount() == 0
-	if (quickly || silent) && c.GetOutcome() == modelv1.Outcome_OUTCOME_PARTIAL {
+	if (quickly || silent || askOthers[c.GetScanType()]) && c.GetOutcome() == modelv1.Outcome_OUTCOME_PARTIAL {
+		return false
+	}
+	if askOthers[c.GetScanType()] && c.GetOutcome() == modelv1.Outcome_OUTCOME_SOURCE_UNAVAILABLE {
 		return false
 	}
 	return c.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE
 }
+
+// askOthers are the scan types that live by third parties. One that has no key here, is out of quota or down is told in the
+// coverage; it does not make the look at the targets incomplete.
+var askOthers = setOf(modelv1.ScanType_SCAN_TYPE_SUBDOMAIN, modelv1.ScanType_SCAN_TYPE_INTEL)
 
 func (s *Service) planned(ctx context.Context, tenant, assessment string) (uint32, error) {
 	n := 0

@@ -5,54 +5,30 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash/fnv"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
+	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/platform/portlist"
+	"github.com/riskprofiler/riskprofiler/platform/target"
 )
 
 // Bounds of what one seed can grow to, whatever its targets say.
 const (
-	maxJobs  = 20000
-	maxHosts = 100
+	maxJobs = 20000
+	// maxHosts is twice the leads that are kept of one result: what a search for names finds, and what its records name.
+	maxHosts = 2000
 	// maxListedPorts is how many ports are looked at one by one when no port scan narrows them down.
 	maxListedPorts = 100
 	// lanes is how many jobs of one tenant and scan type run at a time: the groups of the queue.
 	lanes = 64
 )
-
-// The queues of the scan types this scheduler knows.
-var queues = map[modelv1.ScanType]string{
-	modelv1.ScanType_SCAN_TYPE_DNS:     "scan-dns",
-	modelv1.ScanType_SCAN_TYPE_PORT:    "scan-port",
-	modelv1.ScanType_SCAN_TYPE_SERVICE: "scan-service",
-	modelv1.ScanType_SCAN_TYPE_TLS:     "scan-tls",
-	modelv1.ScanType_SCAN_TYPE_HTTP:    "scan-http",
-}
-
-func scanQueues() []string {
-	out := make([]string, 0, len(queues))
-	for _, q := range queues {
-		out = append(out, q)
-	}
-	slices.Sort(out)
-	return out
-}
-
-// location is a place where an earlier assessment saw something: it is looked at again even if nothing leads there now, so
-// that what is gone is found to be gone.
-type location struct {
-	scanType modelv1.ScanType
-	target   *modelv1.Target
-}
 
 // graph grows the jobs below one seed from what finished jobs found: to a fixpoint, because a job grows others only by its
 // record, and bounded, because each kind of job grows only later kinds.
@@ -60,7 +36,7 @@ type graph struct {
 	tenant     string
 	assessment *schedulerv1.Assessment
 	seed       *schedulerv1.Seed
-	types      map[modelv1.ScanType]bool
+	types      typeSet
 	records    map[string]*modelv1.JobRecord
 	jobs       []*modelv1.ScanJob
 	seen       map[string]bool
@@ -70,7 +46,7 @@ type graph struct {
 // grow returns all jobs that are worth doing below a seed, given the records of those that are finished.
 func grow(tenant string, a *schedulerv1.Assessment, seed *schedulerv1.Seed, records map[string]*modelv1.JobRecord, before []location) []*modelv1.ScanJob {
 	g := &graph{
-		tenant: tenant, assessment: a, seed: seed, types: scanTypes(a), records: records,
+		tenant: tenant, assessment: a, seed: seed, types: typesOf(a), records: records,
 		seen: map[string]bool{}, hosts: map[string]modelv1.AssetKind{},
 	}
 	switch seed.GetKind() {
@@ -80,39 +56,56 @@ func grow(tenant string, a *schedulerv1.Assessment, seed *schedulerv1.Seed, reco
 		g.growAddress(seed.GetValue(), "", nil)
 	case modelv1.AssetKind_ASSET_KIND_CIDR:
 		g.growRange()
+	case modelv1.AssetKind_ASSET_KIND_CLOUD_ACCOUNT:
+		g.growCloud()
 	}
 	g.growBefore(before)
 	return g.jobs
 }
 
-// scanTypes are the types to run: those asked for, or all of the profile.
-func scanTypes(a *schedulerv1.Assessment) map[modelv1.ScanType]bool {
-	out := map[modelv1.ScanType]bool{}
-	for t := range queues {
-		passive := a.GetProfile() == modelv1.Profile_PROFILE_PASSIVE && t != modelv1.ScanType_SCAN_TYPE_DNS
-		asked := len(a.GetScanTypes()) == 0 || slices.Contains(a.GetScanTypes(), t)
-		out[t] = asked && !passive
-	}
-	return out
-}
-
+// growHost looks at a name: its records, what third parties know of a domain, and, of the domain that was asked for, the names
+// below it. What these find grows on.
 func (g *graph) growHost(kind modelv1.AssetKind, host string, path []*modelv1.Discovery) {
 	if _, known := g.hosts[host]; known || len(g.hosts) >= maxHosts {
 		return
 	}
 	g.hosts[host] = kind
-	// Everything about a name needs its addresses, so its DNS is looked at whenever anything is.
-	record := g.job(modelv1.ScanType_SCAN_TYPE_DNS, &modelv1.Target{Kind: kind, Value: host, Host: host}, path)
-	if record == nil {
+	at := &modelv1.Target{Kind: kind, Value: host, Host: host}
+	record := g.job(modelv1.ScanType_SCAN_TYPE_DNS, at, path)
+	g.growLeads(modelv1.ScanType_SCAN_TYPE_DNS, host, record.GetLeads(), path)
+	if kind != modelv1.AssetKind_ASSET_KIND_DOMAIN {
 		return
 	}
-	for _, lead := range record.GetLeads() {
-		next := g.step(path, host, modelv1.ScanType_SCAN_TYPE_DNS, lead.GetRelation())
-		switch t := lead.GetTarget(); t.GetKind() {
+	if target.IsPublicName(host) {
+		g.job(modelv1.ScanType_SCAN_TYPE_INTEL, at, path)
+	}
+	// After its records: the thousands of questions of a search would delay them.
+	if host == g.seed.GetValue() && (record != nil || !g.types[modelv1.ScanType_SCAN_TYPE_DNS]) {
+		leads := g.job(modelv1.ScanType_SCAN_TYPE_SUBDOMAIN, at, path).GetLeads()
+		g.growLeads(modelv1.ScanType_SCAN_TYPE_SUBDOMAIN, host, leads, path)
+	}
+}
+
+// growCloud looks at what a cloud account says that it exposes.
+func (g *graph) growCloud() {
+	account := g.seed.GetValue()
+	leads := g.job(modelv1.ScanType_SCAN_TYPE_CLOUD, &modelv1.Target{Kind: g.seed.GetKind(), Value: account}, nil).GetLeads()
+	g.growLeads(modelv1.ScanType_SCAN_TYPE_CLOUD, account, leads, nil)
+}
+
+// growLeads follows leads to names and addresses. An address that a name led to is looked at by that name.
+func (g *graph) growLeads(t modelv1.ScanType, from string, leads []*modelv1.Lead, path []*modelv1.Discovery) {
+	host := from
+	if _, named := g.hosts[from]; !named {
+		host = ""
+	}
+	for _, lead := range leads {
+		next := g.step(path, from, t, lead.GetRelation())
+		switch to := lead.GetTarget(); to.GetKind() {
 		case modelv1.AssetKind_ASSET_KIND_IP:
-			g.growAddress(t.GetValue(), host, next)
+			g.growAddress(to.GetValue(), host, next)
 		case modelv1.AssetKind_ASSET_KIND_DOMAIN, modelv1.AssetKind_ASSET_KIND_HOST:
-			g.growHost(t.GetKind(), t.GetValue(), next)
+			g.growHost(to.GetKind(), to.GetValue(), next)
 		}
 	}
 }
@@ -128,20 +121,27 @@ func (g *graph) growRange() {
 	}
 }
 
+// public judges addresses as one that may only reach the public internet: what is private, reserved or for documentation (RFC
+// 6890) means nothing to a third party.
+var public = netguard.New(netguard.Options{})
+
 // growAddress looks at one address; host is the name that led to it, if one did: what speaks there is asked by that name.
 func (g *graph) growAddress(address, host string, path []*modelv1.Discovery) {
-	target := &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_IP, Value: address, Address: address}
+	at := &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_IP, Value: address, Address: address}
+	if addr, err := netip.ParseAddr(address); err == nil && public.Judge(addr) == nil {
+		g.job(modelv1.ScanType_SCAN_TYPE_INTEL, at, path)
+	}
 	if !g.types[modelv1.ScanType_SCAN_TYPE_PORT] {
 		for _, port := range g.listedPorts() {
-			g.growPort(address, host, uint32(port), path)
+			g.growPort(address, host, uint32(port), modelv1.Transport_TRANSPORT_TCP, path)
 		}
 		return
 	}
-	record := g.job(modelv1.ScanType_SCAN_TYPE_PORT, target, path)
+	record := g.job(modelv1.ScanType_SCAN_TYPE_PORT, at, path)
 	next := g.step(path, address, modelv1.ScanType_SCAN_TYPE_PORT, "open port")
 	for _, lead := range record.GetLeads() {
-		if lead.GetTarget().GetPort() != 0 {
-			g.growPort(address, host, lead.GetTarget().GetPort(), next)
+		if t := lead.GetTarget(); t.GetPort() != 0 {
+			g.growPort(address, host, t.GetPort(), cmp.Or(t.GetTransport(), modelv1.Transport_TRANSPORT_TCP), next)
 		}
 	}
 }
@@ -162,8 +162,8 @@ func (g *graph) listedPorts() []uint16 {
 
 func (g *graph) ports() string { return cmp.Or(g.seed.GetPorts(), g.assessment.GetPorts()) }
 
-func (g *graph) growPort(address, host string, port uint32, path []*modelv1.Discovery) {
-	at := &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_IP, Value: address, Address: address, Port: port, Transport: modelv1.Transport_TRANSPORT_TCP}
+func (g *graph) growPort(address, host string, port uint32, transport modelv1.Transport, path []*modelv1.Discovery) {
+	at := &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_IP, Value: address, Address: address, Port: port, Transport: transport}
 	if !g.types[modelv1.ScanType_SCAN_TYPE_SERVICE] {
 		g.growWeb(host, at, []modelv1.ScanType{modelv1.ScanType_SCAN_TYPE_TLS, modelv1.ScanType_SCAN_TYPE_HTTP}, path)
 		return
@@ -171,7 +171,7 @@ func (g *graph) growPort(address, host string, port uint32, path []*modelv1.Disc
 	record := g.job(modelv1.ScanType_SCAN_TYPE_SERVICE, at, path)
 	for _, lead := range record.GetLeads() {
 		t := &modelv1.Target{
-			Kind: at.GetKind(), Value: at.GetValue(), Address: address, Port: port, Transport: at.GetTransport(),
+			Kind: at.GetKind(), Value: at.GetValue(), Address: address, Port: port, Transport: transport,
 			Service: lead.GetTarget().GetService(), Tls: lead.GetTarget().GetTls(),
 		}
 		g.growWeb(host, t, lead.GetScanTypes(), path)
@@ -179,40 +179,63 @@ func (g *graph) growPort(address, host string, port uint32, path []*modelv1.Disc
 }
 
 // growWeb looks at TLS and HTTP of a port, by the host's name where there is one. Several addresses of a host show the same
-// application: its first address is asked.
+// application: its first address is asked. Both are asked over TCP only.
 func (g *graph) growWeb(host string, t *modelv1.Target, types []modelv1.ScanType, path []*modelv1.Discovery) {
+	if t.GetTransport() == modelv1.Transport_TRANSPORT_UDP {
+		return
+	}
 	if host != "" {
 		t.Host, t.Value, t.Kind = host, host, g.hosts[host]
 	}
 	for _, scanType := range types {
-		if scanType == modelv1.ScanType_SCAN_TYPE_TLS || scanType == modelv1.ScanType_SCAN_TYPE_HTTP {
+		switch scanType {
+		case modelv1.ScanType_SCAN_TYPE_TLS:
 			g.job(scanType, t, path)
+		case modelv1.ScanType_SCAN_TYPE_HTTP:
+			g.growFlaws(t, g.job(scanType, t, path), path)
 		}
 	}
 }
 
-func (g *graph) growBefore(before []location) {
-	for _, l := range before {
-		g.job(l.scanType, l.target, nil)
+// growFlaws looks for known flaws of a web application once it is known that there is one, with what http saw there.
+func (g *graph) growFlaws(t *modelv1.Target, seen *modelv1.JobRecord, path []*modelv1.Discovery) {
+	if seen.GetCoverage().GetObservationCount() == 0 {
+		return
 	}
+	at := &modelv1.Target{
+		Kind: t.GetKind(), Value: t.GetValue(), Host: t.GetHost(), Address: t.GetAddress(), Port: t.GetPort(), Transport: t.GetTransport(),
+		Service: t.GetService(), Tls: t.GetTls(), Path: t.GetPath(),
+	}
+	for _, lead := range seen.GetLeads() {
+		at.Technologies = append(at.Technologies, lead.GetTarget().GetTechnologies()...)
+	}
+	slices.Sort(at.Technologies)
+	at.Technologies = slices.Compact(at.Technologies)
+	at.Technologies = at.Technologies[:min(len(at.Technologies), maxTechnologies)]
+	g.job(modelv1.ScanType_SCAN_TYPE_VULN, at, path)
 }
+
+// maxTechnologies is the limit of Target.technologies.
+const maxTechnologies = 64
 
 // job adds a job unless one for the same place is there, and returns its record if it is finished.
 func (g *graph) job(scanType modelv1.ScanType, t *modelv1.Target, path []*modelv1.Discovery) *modelv1.JobRecord {
-	needed := scanType == modelv1.ScanType_SCAN_TYPE_DNS && len(g.types) > 0
-	if !g.types[scanType] && !needed {
+	if !g.types[scanType] {
 		return nil
 	}
 	place := scanType.String() + "|" + t.GetValue() + "|" + strconv.Itoa(int(t.GetPort()))
-	jobID := jobID(g.assessment.GetName(), place)
+	if t.GetTransport() == modelv1.Transport_TRANSPORT_UDP {
+		place += "/udp"
+	}
+	id := jobID(g.assessment.GetName(), place)
 	if !g.seen[place] && len(g.jobs) < maxJobs {
 		g.seen[place] = true
 		g.jobs = append(g.jobs, &modelv1.ScanJob{
-			Id: jobID, Tenant: g.tenant, Assessment: g.assessment.GetName(), Seed: g.seed.GetValue(), ScanType: scanType, Target: t,
+			Id: id, Tenant: g.tenant, Assessment: g.assessment.GetName(), Seed: g.seed.GetValue(), ScanType: scanType, Target: t,
 			Path: path, Options: &modelv1.ScanOptions{Profile: g.assessment.GetProfile(), Ports: g.ports(), Budget: budget(g.assessment.GetProfile(), scanType)},
 		})
 	}
-	return g.records[jobID]
+	return g.records[id]
 }
 
 // jobID derives a job's id from the assessment and the place it looks at: 128 bits.
@@ -225,19 +248,26 @@ func (g *graph) step(path []*modelv1.Discovery, from string, t modelv1.ScanType,
 	return append(slices.Clip(path), &modelv1.Discovery{From: from, ScanType: t, Relation: relation})
 }
 
-// budget bounds one job. A port scan may be of all ports of a host that answers slowly; what is bounded here ends with what
-// it has.
+// budgets are how long one job may take, and in the deep profile: long enough for what a scan type waits for (a thousand ports
+// of a host that drops, a word list at a resolver's pace, a provider that answers four times a minute), and short enough that
+// the functions of the scanner end before they are ended. A job that is out of time ends with what it has.
+var budgets = map[modelv1.ScanType][2]time.Duration{
+	modelv1.ScanType_SCAN_TYPE_PORT:      {time.Minute, 10 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_SUBDOMAIN: {2 * time.Minute, 4 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_VULN:      {5 * time.Minute, 10 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_CLOUD:     {10 * time.Minute, 10 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_INTEL:     {2 * time.Minute, 2 * time.Minute},
+}
+
 func budget(p modelv1.Profile, t modelv1.ScanType) *durationpb.Duration {
-	d := 20 * time.Second
-	if t == modelv1.ScanType_SCAN_TYPE_PORT {
-		d = time.Minute
-		if p == modelv1.Profile_PROFILE_DEEP {
-			d = 10 * time.Minute
-		}
-	} else if p == modelv1.Profile_PROFILE_DEEP {
-		d = time.Minute
+	d, ok := budgets[t]
+	if !ok {
+		d = [2]time.Duration{20 * time.Second, time.Minute}
 	}
-	return durationpb.New(d)
+	if p == modelv1.Profile_PROFILE_DEEP {
+		return durationpb.New(d[1])
+	}
+	return durationpb.New(d[0])
 }
 
 // lane is the message group of a job: the tenant, and one of its lanes.
@@ -245,37 +275,4 @@ func lane(tenant, job string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(job))
 	return tenant + "#" + strconv.Itoa(int(h.Sum32()%lanes))
-}
-
-// placesBefore are the places of an asset where services, TLS or HTTP were seen before.
-func placesBefore(asset *modelv1.Asset, sets []*modelv1.ObservationSet, address string) []location {
-	var out []location
-	for _, s := range sets {
-		switch s.GetScanType() {
-		case modelv1.ScanType_SCAN_TYPE_SERVICE, modelv1.ScanType_SCAN_TYPE_TLS, modelv1.ScanType_SCAN_TYPE_HTTP:
-		default:
-			continue
-		}
-		host, port, ok := splitLocation(s.GetLocation())
-		if !ok || len(s.GetObservations()) == 0 {
-			continue
-		}
-		t := &modelv1.Target{Kind: asset.GetKind(), Value: asset.GetValue(), Address: address, Port: port, Transport: modelv1.Transport_TRANSPORT_TCP}
-		if asset.GetKind() != modelv1.AssetKind_ASSET_KIND_IP {
-			t.Host = host
-		}
-		for _, o := range s.GetObservations() {
-			t.Tls = t.Tls || o.GetHttp().GetTls() || o.GetTls() != nil
-			t.Service = cmp.Or(o.GetTls().GetStarttls(), t.GetService())
-		}
-		out = append(out, location{s.GetScanType(), t})
-	}
-	return out
-}
-
-func splitLocation(text string) (host string, port uint32, ok bool) {
-	hostPort, found := strings.CutSuffix(text, "/tcp")
-	host, digits, err := net.SplitHostPort(hostPort)
-	n, perr := strconv.ParseUint(digits, 10, 16)
-	return host, uint32(n), found && err == nil && perr == nil
 }

@@ -29,8 +29,14 @@ func jobText(j *modelv1.ScanJob) string {
 	if t.GetPort() != 0 {
 		text += fmt.Sprintf(":%d", t.GetPort())
 	}
+	if t.GetTransport() == modelv1.Transport_TRANSPORT_UDP {
+		text += "/udp"
+	}
 	if t.GetAddress() != "" && t.GetAddress() != t.GetValue() {
 		text += " at " + t.GetAddress()
+	}
+	if len(t.GetTechnologies()) > 0 {
+		text += " " + strings.Join(t.GetTechnologies(), ",")
 	}
 	return text
 }
@@ -55,14 +61,35 @@ func (w world) finish(jobs []*modelv1.ScanJob, records map[string]*modelv1.JobRe
 	for _, j := range jobs {
 		if records[j.GetId()] == nil {
 			fresh++
-			records[j.GetId()] = &modelv1.JobRecord{Leads: w[jobText(j)]}
+			leads, seen := w[jobText(j)]
+			records[j.GetId()] = &modelv1.JobRecord{Leads: leads, Coverage: &modelv1.Coverage{}}
+			if seen {
+				records[j.GetId()].Coverage.ObservationCount = 1
+			}
 		}
 	}
 	return fresh
 }
 
+// allTypes is what there are scanners for in these tests.
+func allTypes() typeSet {
+	out := typeSet{}
+	for t := range queues {
+		out[t] = true
+	}
+	return out
+}
+
 func assessment(types ...modelv1.ScanType) *schedulerv1.Assessment {
-	return &schedulerv1.Assessment{Name: "assessments/a", Profile: modelv1.Profile_PROFILE_STANDARD, ScanTypes: types}
+	return profiled(modelv1.Profile_PROFILE_STANDARD, types...)
+}
+
+func profiled(p modelv1.Profile, types ...modelv1.ScanType) *schedulerv1.Assessment {
+	run, err := runTypes(p, types, allTypes())
+	if err != nil {
+		panic(err) // the table is wrong
+	}
+	return &schedulerv1.Assessment{Name: "assessments/a", Profile: p, ScanTypes: types, RunTypes: run}
 }
 
 func TestGrowWavesOfAName(t *testing.T) {
@@ -113,7 +140,7 @@ func TestGrowBoundsAndSelection(t *testing.T) {
 		{"a range is all its addresses", assessment(), &schedulerv1.Seed{Kind: kindCIDR, Value: "192.0.2.0/30"}, []string{"port 192.0.2.0", "port 192.0.2.1", "port 192.0.2.2", "port 192.0.2.3"}},
 		{"without a port scan the listed ports are asked", assessment(serviceType), &schedulerv1.Seed{Kind: kindIP, Value: "192.0.2.1", Ports: "22,8443"}, []string{"service 192.0.2.1:22", "service 192.0.2.1:8443"}},
 		{"web alone asks the usual ports", assessment(httpType), &schedulerv1.Seed{Kind: kindIP, Value: "192.0.2.1"}, []string{"http 192.0.2.1:80", "http 192.0.2.1:443"}},
-		{"passive sends nothing to an address", &schedulerv1.Assessment{Name: "assessments/p", Profile: modelv1.Profile_PROFILE_PASSIVE}, &schedulerv1.Seed{Kind: kindIP, Value: "192.0.2.1"}, []string{"http 192.0.2.1"}[:0]},
+		{"passive sends nothing to an address", profiled(modelv1.Profile_PROFILE_PASSIVE), &schedulerv1.Seed{Kind: kindIP, Value: "192.0.2.1"}, []string{"http 192.0.2.1"}[:0]},
 	}
 	for _, c := range cases {
 		got := texts(grow("t", c.a, c.seed, map[string]*modelv1.JobRecord{}, nil))

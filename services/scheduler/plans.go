@@ -1,9 +1,9 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -35,7 +35,8 @@ func (s *Service) CreatePlan(ctx context.Context, req *schedulerv1.CreatePlanReq
 	for _, c := range p.GetCadence() {
 		c.LastRunTime = nil
 	}
-	if err := checkPlan(p, now); err != nil {
+	p.LastProblem = ""
+	if err := s.checkPlan(ctx, p, now); err != nil {
 		return nil, err
 	}
 	item, err := planItem(tenant, p)
@@ -49,13 +50,27 @@ func (s *Service) CreatePlan(ctx context.Context, req *schedulerv1.CreatePlanReq
 	return p, nil
 }
 
-// checkPlan checks what the contract cannot say, and computes the next run.
-func checkPlan(p *schedulerv1.Plan, now time.Time) error {
-	if _, err := resolve(p.GetSeeds(), p.GetPorts()); err != nil {
+// checkPlan checks what the contract cannot say, and computes the next run. A plan over what may not be scanned is refused when
+// it is made, and not every night.
+func (s *Service) checkPlan(ctx context.Context, p *schedulerv1.Plan, now time.Time) error {
+	seeds, err := resolve(p.GetSeeds(), p.GetPorts())
+	if err != nil {
 		return err
 	}
 	next, err := nextRun(p, now)
 	if err != nil {
+		return err
+	}
+	available, err := s.available(ctx)
+	if err != nil {
+		return err
+	}
+	profile := cmp.Or(p.GetProfile(), modelv1.Profile_PROFILE_STANDARD)
+	types, err := runTypes(profile, p.GetScanTypes(), available)
+	if err != nil {
+		return err
+	}
+	if err := s.checkSeeds(ctx, seeds, profile, types, false); err != nil {
 		return err
 	}
 	p.NextRunTime = timestamppb.New(next)
@@ -168,7 +183,7 @@ func (s *Service) UpdatePlan(ctx context.Context, req *schedulerv1.UpdatePlanReq
 		}
 		set(p, req.GetPlan())
 	}
-	if err := checkPlan(p, time.Now()); err != nil {
+	if err := s.checkPlan(ctx, p, time.Now()); err != nil {
 		return nil, err
 	}
 	p.Etag = ""
@@ -200,7 +215,7 @@ func (s *Service) DeletePlan(ctx context.Context, req *schedulerv1.DeletePlanReq
 
 // dueTypes are the scan types that are worth running now by the plan's cadence, and whether there is any; it marks them as
 // run. Empty and true means all of the profile.
-func dueTypes(p *schedulerv1.Plan, now time.Time) ([]modelv1.ScanType, bool) {
+func dueTypes(p *schedulerv1.Plan, available typeSet, now time.Time) ([]modelv1.ScanType, bool) {
 	slow := map[modelv1.ScanType]bool{}
 	for _, c := range p.GetCadence() {
 		if c.GetLastRunTime() != nil && now.Before(c.GetLastRunTime().AsTime().Add(c.GetEvery().AsDuration())) {
@@ -214,7 +229,7 @@ func dueTypes(p *schedulerv1.Plan, now time.Time) ([]modelv1.ScanType, bool) {
 	}
 	all := slices.Clone(p.GetScanTypes())
 	if len(all) == 0 {
-		all = slices.Sorted(maps.Keys(queues))
+		all = slices.DeleteFunc(available.list(), func(t modelv1.ScanType) bool { return !ofProfile(p.GetProfile(), t) })
 	}
 	all = slices.DeleteFunc(all, func(t modelv1.ScanType) bool { return slow[t] })
 	return all, len(all) > 0

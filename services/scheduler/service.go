@@ -15,6 +15,7 @@ import (
 	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	reporterv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/reporter/v1"
+	scannerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scanner/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
 	"github.com/riskprofiler/riskprofiler/platform/app"
 	"github.com/riskprofiler/riskprofiler/platform/table"
@@ -43,11 +44,17 @@ var Spec = app.Spec{
 	Sends:     scanQueues(),
 	Tables:    []string{tableName},
 	Indexes:   map[string][]string{tableName: {indexOpen, indexDue}},
-	Calls:     []string{"ingest"},
+	Calls:     []string{"ingest", "scanner"},
 	Schedules: []app.Schedule{{Name: "tick", Every: tickEvery}},
 	Workflows: map[string][]byte{machine: definition},
 	MemoryMiB: 256, Timeout: 30 * time.Second,
 	Build: build,
+}
+
+// Settings of the service.
+type settings struct {
+	// Nuclei is where the engine of vuln is; empty: it is not installed, and vuln does not run.
+	Nuclei string `env:"RISKPROFILER_NUCLEI"`
 }
 
 // Deps is what the service stands on.
@@ -55,7 +62,11 @@ type Deps struct {
 	Table    *table.Table
 	Workflow workflow.Engine
 	Ingest   ingestv1.IngestServiceClient
-	Logger   *slog.Logger
+	// Scanner says which scan types there are scanners for.
+	Scanner scannerv1.ScannerServiceClient
+	// Nuclei: the operator has installed the engine that vuln runs.
+	Nuclei bool
+	Logger *slog.Logger
 	// Self puts the service's own name for a tenant into a context.
 	Self func(ctx context.Context, tenant string) context.Context
 }
@@ -67,19 +78,28 @@ type Service struct {
 	table    *table.Table
 	workflow workflow.Engine
 	ingest   ingestv1.IngestServiceClient
+	scanner  scannerv1.ScannerServiceClient
+	scanners scanners
+	nuclei   bool
 	log      *slog.Logger
 	self     func(ctx context.Context, tenant string) context.Context
 }
 
 // New makes the service.
 func New(d Deps) *Service {
-	return &Service{table: d.Table, workflow: d.Workflow, ingest: d.Ingest, log: d.Logger, self: d.Self}
+	return &Service{
+		table: d.Table, workflow: d.Workflow, ingest: d.Ingest, scanner: d.Scanner, nuclei: d.Nuclei, log: d.Logger, self: d.Self,
+	}
 }
 
 func build(d app.Deps) (app.Service, error) {
+	var c settings
+	if err := d.Settings(&c); err != nil {
+		return app.Service{}, err
+	}
 	s := New(Deps{
 		Table: d.Table(tableName), Workflow: d.Workflow, Ingest: ingestv1.NewIngestServiceClient(d.Peer("ingest")),
-		Logger: d.Logger, Self: d.Context,
+		Scanner: scannerv1.NewScannerServiceClient(d.Peer("scanner")), Nuclei: c.Nuclei != "", Logger: d.Logger, Self: d.Context,
 	})
 	return app.Service{
 		Register: func(r grpc.ServiceRegistrar) { schedulerv1.RegisterSchedulerServiceServer(r, s) },

@@ -22,6 +22,8 @@ const (
 	acceptGrace = 5 * time.Second
 	// tickPage bounds what one tick takes of one shard; the next tick takes the rest.
 	tickPage = 200
+	// maxProblem bounds Plan.last_problem.
+	maxProblem = 512
 )
 
 // Tick starts what fell due and what was accepted but not started, and ends what has no workflow any more. Several clocks
@@ -66,7 +68,11 @@ func (s *Service) runPlan(ctx context.Context, tenant string, item table.Item, n
 		return false, err
 	}
 	at := p.GetNextRunTime().AsTime()
-	types, due := dueTypes(p, now)
+	available, err := s.available(s.self(ctx, tenant))
+	if err != nil {
+		return false, err
+	}
+	types, due := dueTypes(p, available, now)
 	next, err := nextRun(p, now)
 	if err != nil {
 		return false, err
@@ -78,9 +84,10 @@ func (s *Service) runPlan(ctx context.Context, tenant string, item table.Item, n
 		})
 		switch {
 		case err == nil:
-			p.LastRunTime, p.LastAssessment, started = timestamppb.New(now), a.GetName(), true
+			p.LastRunTime, p.LastAssessment, p.LastProblem, started = timestamppb.New(now), a.GetName(), "", true
 		case errors.Is(err, fault.FailedPrecondition) || errors.Is(err, fault.Invalid):
 			s.log.WarnContext(ctx, "plan cannot start", slog.String("plan", p.GetName()), slog.Any("error", err))
+			p.LastProblem = clip(err.Error(), maxProblem)
 		default:
 			return false, err
 		}

@@ -209,9 +209,9 @@ func (s *Service) inScope(ctx context.Context, jobs []*modelv1.ScanJob) ([]*mode
 	if len(jobs) == 0 {
 		return nil, nil
 	}
-	req := &ingestv1.CheckScopeRequest{}
+	req := &ingestv1.CheckScopeRequest{Profile: jobs[0].GetOptions().GetProfile()} // one assessment has one profile
 	for _, j := range jobs {
-		req.Targets = append(req.Targets, j.GetTarget())
+		req.Targets, req.ScanTypes = append(req.Targets, j.GetTarget()), append(req.ScanTypes, j.GetScanType())
 	}
 	res, err := s.ingest.CheckScope(ctx, req)
 	if err != nil {

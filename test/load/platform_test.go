@@ -18,6 +18,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/blob"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
+	"github.com/riskprofiler/riskprofiler/platform/secret"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
 	"github.com/riskprofiler/riskprofiler/platform/workflow"
@@ -82,6 +83,9 @@ func (c *cloud) Bucket(context.Context, string) (blob.Bucket, error) { return c.
 
 // Keys implements [app.Backends].
 func (c *cloud) Keys() authn.KeyStore { return c.keys }
+
+// Secrets implements [app.Backends].
+func (c *cloud) Secrets() secret.Store { return &secret.Memory{} }
 
 // Close implements [app.Backends].
 func (c *cloud) Close() error { return nil }

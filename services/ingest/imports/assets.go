@@ -83,7 +83,7 @@ func assetOf(line int, names, row []string) (rec Record, problem string) {
 		case slices.Contains(assetColumns, name) && rec.Asset == "":
 			rec.Asset = cell
 		case slices.Contains(criticalityColumns, name):
-			n, err := strconv.Atoi(cell)
+			n, err := strconv.ParseInt(cell, 10, 32)
 			if err != nil || n < 1 || n > maxCritical {
 				return rec, fmt.Sprintf("criticality %q is not a number from 1 to %d", cell, maxCritical)
 			}

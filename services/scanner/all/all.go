@@ -6,9 +6,12 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/dns"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/intel"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/port"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/service"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/subdomain"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/tls"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/vuln"
 )
 
 // Spec is the scanner with all its scan types in one process.
@@ -18,9 +21,12 @@ var Spec = scanner.SpecFor(Probes()...)
 func Probes() []probes.Probe {
 	return []probes.Probe{
 		dns.New(dns.Options{}),
+		subdomain.New(),
+		intel.New(),
 		port.New(),
 		service.New(),
 		tls.New(tls.Options{}),
 		http.New(http.Options{}),
+		vuln.New(),
 	}
 }

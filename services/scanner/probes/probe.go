@@ -9,6 +9,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
+	"github.com/riskprofiler/riskprofiler/services/scanner/providers"
 )
 
 // Bounds that every probe keeps, whatever a target sends. They are upper limits: a probe may take less.
@@ -66,9 +67,25 @@ type Env struct {
 	// Blobs takes the raw bytes behind an observation; nil where nobody keeps evidence.
 	Blobs EvidenceSink
 	// Permit takes cost permits for packets to host, and may wait for them; an error means that they must not be sent.
-	// Nil means that nothing limits the rate.
+	// Nil means that nothing limits the rate. A wait is part of the job's time.
 	Permit func(ctx context.Context, host string, cost int) error
+	// Batch says how many permits for host may be taken at once and used at once without breaking the promised rate; nil:
+	// any number. Who asks Permit for more waits for them in portions, and must not send them in one go.
+	Batch func(host string) int
+	// Rate is the promised rate of host in permits a second, for engines that pace themselves; nil: without limit.
+	Rate func(host string) float64
+	// Pause keeps every worker from sending to host until then; nil: nobody is told. Probes use Env.Backoff or Env.Courtesy.
+	Pause func(ctx context.Context, host string, until time.Time) error
+	// Providers asks third parties in the name of the job's tenant; nil where there is no way to them.
+	Providers *providers.Desk
+	// Contact is the page or address that every request names; empty: DefaultContact. Probes use UserAgent.
+	Contact string
+	// Nuclei is the engine of vuln, where the operator installed it.
+	Nuclei EngineFiles
 }
+
+// EngineFiles are an engine that the operator installed: its program, and the folder of what it tests for.
+type EngineFiles struct{ Program, Templates string }
 
 // TakePermits takes cost permits for host, at once where nothing limits the rate.
 func (e Env) TakePermits(ctx context.Context, host string, cost int) error {

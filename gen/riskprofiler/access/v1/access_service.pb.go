@@ -8,6 +8,7 @@ package accessv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -900,11 +901,359 @@ func (x *RevokeKeyRequest) GetName() string {
 	return ""
 }
 
+// ProviderKey is a tenant's key for a third party, without the key.
+type ProviderKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `providerKeys/{provider}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "shodan", "virustotal", "securitytrails", "certspotter".
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The last four characters of the key, to tell it from others.
+	LastFour   string                 `protobuf:"bytes,3,opt,name=last_four,json=lastFour,proto3" json:"last_four,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Who stored it last.
+	UpdatedBy string `protobuf:"bytes,6,opt,name=updated_by,json=updatedBy,proto3" json:"updated_by,omitempty"`
+	// Limits of the plan behind the key.
+	Limits        *v1.ProviderLimits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProviderKey) Reset() {
+	*x = ProviderKey{}
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProviderKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProviderKey) ProtoMessage() {}
+
+func (x *ProviderKey) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProviderKey.ProtoReflect.Descriptor instead.
+func (*ProviderKey) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_access_v1_access_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ProviderKey) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ProviderKey) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *ProviderKey) GetLastFour() string {
+	if x != nil {
+		return x.LastFour
+	}
+	return ""
+}
+
+func (x *ProviderKey) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *ProviderKey) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *ProviderKey) GetUpdatedBy() string {
+	if x != nil {
+		return x.UpdatedBy
+	}
+	return ""
+}
+
+func (x *ProviderKey) GetLimits() *v1.ProviderLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Request of CreateProviderKey.
+type CreateProviderKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Provider      string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Limits        *v1.ProviderLimits     `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateProviderKeyRequest) Reset() {
+	*x = CreateProviderKeyRequest{}
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateProviderKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateProviderKeyRequest) ProtoMessage() {}
+
+func (x *CreateProviderKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateProviderKeyRequest.ProtoReflect.Descriptor instead.
+func (*CreateProviderKeyRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_access_v1_access_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CreateProviderKeyRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *CreateProviderKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *CreateProviderKeyRequest) GetLimits() *v1.ProviderLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Request of UpdateProviderKey.
+type UpdateProviderKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The new key.
+	Key           string             `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Limits        *v1.ProviderLimits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateProviderKeyRequest) Reset() {
+	*x = UpdateProviderKeyRequest{}
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateProviderKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateProviderKeyRequest) ProtoMessage() {}
+
+func (x *UpdateProviderKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateProviderKeyRequest.ProtoReflect.Descriptor instead.
+func (*UpdateProviderKeyRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_access_v1_access_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UpdateProviderKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateProviderKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *UpdateProviderKeyRequest) GetLimits() *v1.ProviderLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Request of ListProviderKeys.
+type ListProviderKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProviderKeysRequest) Reset() {
+	*x = ListProviderKeysRequest{}
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProviderKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProviderKeysRequest) ProtoMessage() {}
+
+func (x *ListProviderKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProviderKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListProviderKeysRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_access_v1_access_service_proto_rawDescGZIP(), []int{17}
+}
+
+// Answer of ListProviderKeys: at most one for each provider.
+type ListProviderKeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ProviderKeys  []*ProviderKey         `protobuf:"bytes,1,rep,name=provider_keys,json=providerKeys,proto3" json:"provider_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProviderKeysResponse) Reset() {
+	*x = ListProviderKeysResponse{}
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProviderKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProviderKeysResponse) ProtoMessage() {}
+
+func (x *ListProviderKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProviderKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListProviderKeysResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_access_v1_access_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListProviderKeysResponse) GetProviderKeys() []*ProviderKey {
+	if x != nil {
+		return x.ProviderKeys
+	}
+	return nil
+}
+
+// Request of DeleteProviderKey.
+type DeleteProviderKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteProviderKeyRequest) Reset() {
+	*x = DeleteProviderKeyRequest{}
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteProviderKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteProviderKeyRequest) ProtoMessage() {}
+
+func (x *DeleteProviderKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_access_v1_access_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteProviderKeyRequest.ProtoReflect.Descriptor instead.
+func (*DeleteProviderKeyRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_access_v1_access_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DeleteProviderKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_riskprofiler_access_v1_access_service_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_access_v1_access_service_proto_rawDesc = "" +
 	"\n" +
-	"+riskprofiler/access/v1/access_service.proto\x12\x16riskprofiler.access.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\"\xb5\x01\n" +
+	"+riskprofiler/access/v1/access_service.proto\x12\x16riskprofiler.access.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\x1a$riskprofiler/model/v1/provider.proto\"\xb5\x01\n" +
 	"\x06Tenant\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12-\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\n" +
@@ -964,14 +1313,38 @@ const file_riskprofiler_access_v1_access_service_proto_rawDesc = "" +
 	"\x04keys\x18\x01 \x03(\v2\x1b.riskprofiler.access.v1.KeyR\x04keys\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"G\n" +
 	"\x10RevokeKeyRequest\x123\n" +
-	"\x04name\x18\x01 \x01(\tB\x1f\xe0A\x02\xbaH\x19r\x172\x15^keys/[a-z0-9]{1,32}$R\x04name*b\n" +
+	"\x04name\x18\x01 \x01(\tB\x1f\xe0A\x02\xbaH\x19r\x172\x15^keys/[a-z0-9]{1,32}$R\x04name\"\xb2\x02\n" +
+	"\vProviderKey\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x1b\n" +
+	"\tlast_four\x18\x03 \x01(\tR\blastFour\x12;\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\x12\x1d\n" +
+	"\n" +
+	"updated_by\x18\x06 \x01(\tR\tupdatedBy\x12=\n" +
+	"\x06limits\x18\a \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xc5\x01\n" +
+	"\x18CreateProviderKeyRequest\x12;\n" +
+	"\bprovider\x18\x01 \x01(\tB\x1f\xe0A\x02\xbaH\x19r\x172\x15^[a-z][a-z0-9]{1,31}$R\bprovider\x12-\n" +
+	"\x03key\x18\x02 \x01(\tB\x1b\xe0A\x02\xbaH\x12r\x102\x0e^[!-~]{8,512}$\x80\x01\x01R\x03key\x12=\n" +
+	"\x06limits\x18\x03 \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xca\x01\n" +
+	"\x18UpdateProviderKeyRequest\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB,\xe0A\x02\xbaH&r$2\"^providerKeys/[a-z][a-z0-9]{1,31}$R\x04name\x12-\n" +
+	"\x03key\x18\x02 \x01(\tB\x1b\xe0A\x02\xbaH\x12r\x102\x0e^[!-~]{8,512}$\x80\x01\x01R\x03key\x12=\n" +
+	"\x06limits\x18\x03 \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\x19\n" +
+	"\x17ListProviderKeysRequest\"d\n" +
+	"\x18ListProviderKeysResponse\x12H\n" +
+	"\rprovider_keys\x18\x01 \x03(\v2#.riskprofiler.access.v1.ProviderKeyR\fproviderKeys\"\\\n" +
+	"\x18DeleteProviderKeyRequest\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB,\xe0A\x02\xbaH&r$2\"^providerKeys/[a-z][a-z0-9]{1,31}$R\x04name*b\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_VIEWER\x10\x01\x12\x10\n" +
 	"\fROLE_ANALYST\x10\x02\x12\x0e\n" +
 	"\n" +
 	"ROLE_ADMIN\x10\x03\x12\x11\n" +
-	"\rROLE_OPERATOR\x10\x042\xfd\b\n" +
+	"\rROLE_OPERATOR\x10\x042\xe4\r\n" +
 	"\rAccessService\x12\x93\x01\n" +
 	"\x06WhoAmI\x12%.riskprofiler.access.v1.WhoAmIRequest\x1a&.riskprofiler.access.v1.WhoAmIResponse\":\xba\xd2\x18$\n" +
 	"\x06viewer\n" +
@@ -997,7 +1370,16 @@ const file_riskprofiler_access_v1_access_service_proto_rawDesc = "" +
 	"\x12\b/v1/keys\x12\x7f\n" +
 	"\tRevokeKey\x12(.riskprofiler.access.v1.RevokeKeyRequest\x1a\x16.google.protobuf.Empty\"0\xba\xd2\x18\x13\n" +
 	"\x05admin\n" +
-	"\boperator \x01\x82\xd3\xe4\x93\x02\x13*\x11/v1/{name=keys/*}BJZHgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/access/v1;accessv1b\x06proto3"
+	"\boperator \x01\x82\xd3\xe4\x93\x02\x13*\x11/v1/{name=keys/*}\x12\x92\x01\n" +
+	"\x11CreateProviderKey\x120.riskprofiler.access.v1.CreateProviderKeyRequest\x1a#.riskprofiler.access.v1.ProviderKey\"&\xba\xd2\x18\a\n" +
+	"\x05admin\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/providerKeys\x12\x9b\x01\n" +
+	"\x11UpdateProviderKey\x120.riskprofiler.access.v1.UpdateProviderKeyRequest\x1a#.riskprofiler.access.v1.ProviderKey\"/\xba\xd2\x18\a\n" +
+	"\x05admin\x82\xd3\xe4\x93\x02\x1e:\x01*2\x19/v1/{name=providerKeys/*}\x12\xa3\x01\n" +
+	"\x10ListProviderKeys\x12/.riskprofiler.access.v1.ListProviderKeysRequest\x1a0.riskprofiler.access.v1.ListProviderKeysResponse\",\xba\xd2\x18\x10\n" +
+	"\aanalyst\n" +
+	"\x05admin\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/providerKeys\x12\x8b\x01\n" +
+	"\x11DeleteProviderKey\x120.riskprofiler.access.v1.DeleteProviderKeyRequest\x1a\x16.google.protobuf.Empty\",\xba\xd2\x18\a\n" +
+	"\x05admin\x82\xd3\xe4\x93\x02\x1b*\x19/v1/{name=providerKeys/*}BJZHgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/access/v1;accessv1b\x06proto3"
 
 var (
 	file_riskprofiler_access_v1_access_service_proto_rawDescOnce sync.Once
@@ -1012,59 +1394,80 @@ func file_riskprofiler_access_v1_access_service_proto_rawDescGZIP() []byte {
 }
 
 var file_riskprofiler_access_v1_access_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_riskprofiler_access_v1_access_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_riskprofiler_access_v1_access_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_riskprofiler_access_v1_access_service_proto_goTypes = []any{
-	(Role)(0),                     // 0: riskprofiler.access.v1.Role
-	(*Tenant)(nil),                // 1: riskprofiler.access.v1.Tenant
-	(*Key)(nil),                   // 2: riskprofiler.access.v1.Key
-	(*WhoAmIRequest)(nil),         // 3: riskprofiler.access.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),        // 4: riskprofiler.access.v1.WhoAmIResponse
-	(*CreateTenantRequest)(nil),   // 5: riskprofiler.access.v1.CreateTenantRequest
-	(*GetTenantRequest)(nil),      // 6: riskprofiler.access.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),    // 7: riskprofiler.access.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),   // 8: riskprofiler.access.v1.ListTenantsResponse
-	(*SuspendTenantRequest)(nil),  // 9: riskprofiler.access.v1.SuspendTenantRequest
-	(*CreateKeyRequest)(nil),      // 10: riskprofiler.access.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),     // 11: riskprofiler.access.v1.CreateKeyResponse
-	(*ListKeysRequest)(nil),       // 12: riskprofiler.access.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 13: riskprofiler.access.v1.ListKeysResponse
-	(*RevokeKeyRequest)(nil),      // 14: riskprofiler.access.v1.RevokeKeyRequest
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),         // 16: google.protobuf.Empty
+	(Role)(0),                        // 0: riskprofiler.access.v1.Role
+	(*Tenant)(nil),                   // 1: riskprofiler.access.v1.Tenant
+	(*Key)(nil),                      // 2: riskprofiler.access.v1.Key
+	(*WhoAmIRequest)(nil),            // 3: riskprofiler.access.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),           // 4: riskprofiler.access.v1.WhoAmIResponse
+	(*CreateTenantRequest)(nil),      // 5: riskprofiler.access.v1.CreateTenantRequest
+	(*GetTenantRequest)(nil),         // 6: riskprofiler.access.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),       // 7: riskprofiler.access.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),      // 8: riskprofiler.access.v1.ListTenantsResponse
+	(*SuspendTenantRequest)(nil),     // 9: riskprofiler.access.v1.SuspendTenantRequest
+	(*CreateKeyRequest)(nil),         // 10: riskprofiler.access.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),        // 11: riskprofiler.access.v1.CreateKeyResponse
+	(*ListKeysRequest)(nil),          // 12: riskprofiler.access.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),         // 13: riskprofiler.access.v1.ListKeysResponse
+	(*RevokeKeyRequest)(nil),         // 14: riskprofiler.access.v1.RevokeKeyRequest
+	(*ProviderKey)(nil),              // 15: riskprofiler.access.v1.ProviderKey
+	(*CreateProviderKeyRequest)(nil), // 16: riskprofiler.access.v1.CreateProviderKeyRequest
+	(*UpdateProviderKeyRequest)(nil), // 17: riskprofiler.access.v1.UpdateProviderKeyRequest
+	(*ListProviderKeysRequest)(nil),  // 18: riskprofiler.access.v1.ListProviderKeysRequest
+	(*ListProviderKeysResponse)(nil), // 19: riskprofiler.access.v1.ListProviderKeysResponse
+	(*DeleteProviderKeyRequest)(nil), // 20: riskprofiler.access.v1.DeleteProviderKeyRequest
+	(*timestamppb.Timestamp)(nil),    // 21: google.protobuf.Timestamp
+	(*v1.ProviderLimits)(nil),        // 22: riskprofiler.model.v1.ProviderLimits
+	(*emptypb.Empty)(nil),            // 23: google.protobuf.Empty
 }
 var file_riskprofiler_access_v1_access_service_proto_depIdxs = []int32{
-	15, // 0: riskprofiler.access.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
+	21, // 0: riskprofiler.access.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: riskprofiler.access.v1.Key.roles:type_name -> riskprofiler.access.v1.Role
-	15, // 2: riskprofiler.access.v1.Key.create_time:type_name -> google.protobuf.Timestamp
-	15, // 3: riskprofiler.access.v1.Key.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 2: riskprofiler.access.v1.Key.create_time:type_name -> google.protobuf.Timestamp
+	21, // 3: riskprofiler.access.v1.Key.expire_time:type_name -> google.protobuf.Timestamp
 	0,  // 4: riskprofiler.access.v1.WhoAmIResponse.roles:type_name -> riskprofiler.access.v1.Role
 	1,  // 5: riskprofiler.access.v1.CreateTenantRequest.tenant:type_name -> riskprofiler.access.v1.Tenant
 	1,  // 6: riskprofiler.access.v1.ListTenantsResponse.tenants:type_name -> riskprofiler.access.v1.Tenant
 	0,  // 7: riskprofiler.access.v1.CreateKeyRequest.roles:type_name -> riskprofiler.access.v1.Role
-	15, // 8: riskprofiler.access.v1.CreateKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 8: riskprofiler.access.v1.CreateKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
 	2,  // 9: riskprofiler.access.v1.CreateKeyResponse.key:type_name -> riskprofiler.access.v1.Key
 	2,  // 10: riskprofiler.access.v1.ListKeysResponse.keys:type_name -> riskprofiler.access.v1.Key
-	3,  // 11: riskprofiler.access.v1.AccessService.WhoAmI:input_type -> riskprofiler.access.v1.WhoAmIRequest
-	5,  // 12: riskprofiler.access.v1.AccessService.CreateTenant:input_type -> riskprofiler.access.v1.CreateTenantRequest
-	6,  // 13: riskprofiler.access.v1.AccessService.GetTenant:input_type -> riskprofiler.access.v1.GetTenantRequest
-	7,  // 14: riskprofiler.access.v1.AccessService.ListTenants:input_type -> riskprofiler.access.v1.ListTenantsRequest
-	9,  // 15: riskprofiler.access.v1.AccessService.SuspendTenant:input_type -> riskprofiler.access.v1.SuspendTenantRequest
-	10, // 16: riskprofiler.access.v1.AccessService.CreateKey:input_type -> riskprofiler.access.v1.CreateKeyRequest
-	12, // 17: riskprofiler.access.v1.AccessService.ListKeys:input_type -> riskprofiler.access.v1.ListKeysRequest
-	14, // 18: riskprofiler.access.v1.AccessService.RevokeKey:input_type -> riskprofiler.access.v1.RevokeKeyRequest
-	4,  // 19: riskprofiler.access.v1.AccessService.WhoAmI:output_type -> riskprofiler.access.v1.WhoAmIResponse
-	1,  // 20: riskprofiler.access.v1.AccessService.CreateTenant:output_type -> riskprofiler.access.v1.Tenant
-	1,  // 21: riskprofiler.access.v1.AccessService.GetTenant:output_type -> riskprofiler.access.v1.Tenant
-	8,  // 22: riskprofiler.access.v1.AccessService.ListTenants:output_type -> riskprofiler.access.v1.ListTenantsResponse
-	1,  // 23: riskprofiler.access.v1.AccessService.SuspendTenant:output_type -> riskprofiler.access.v1.Tenant
-	11, // 24: riskprofiler.access.v1.AccessService.CreateKey:output_type -> riskprofiler.access.v1.CreateKeyResponse
-	13, // 25: riskprofiler.access.v1.AccessService.ListKeys:output_type -> riskprofiler.access.v1.ListKeysResponse
-	16, // 26: riskprofiler.access.v1.AccessService.RevokeKey:output_type -> google.protobuf.Empty
-	19, // [19:27] is the sub-list for method output_type
-	11, // [11:19] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	21, // 11: riskprofiler.access.v1.ProviderKey.create_time:type_name -> google.protobuf.Timestamp
+	21, // 12: riskprofiler.access.v1.ProviderKey.update_time:type_name -> google.protobuf.Timestamp
+	22, // 13: riskprofiler.access.v1.ProviderKey.limits:type_name -> riskprofiler.model.v1.ProviderLimits
+	22, // 14: riskprofiler.access.v1.CreateProviderKeyRequest.limits:type_name -> riskprofiler.model.v1.ProviderLimits
+	22, // 15: riskprofiler.access.v1.UpdateProviderKeyRequest.limits:type_name -> riskprofiler.model.v1.ProviderLimits
+	15, // 16: riskprofiler.access.v1.ListProviderKeysResponse.provider_keys:type_name -> riskprofiler.access.v1.ProviderKey
+	3,  // 17: riskprofiler.access.v1.AccessService.WhoAmI:input_type -> riskprofiler.access.v1.WhoAmIRequest
+	5,  // 18: riskprofiler.access.v1.AccessService.CreateTenant:input_type -> riskprofiler.access.v1.CreateTenantRequest
+	6,  // 19: riskprofiler.access.v1.AccessService.GetTenant:input_type -> riskprofiler.access.v1.GetTenantRequest
+	7,  // 20: riskprofiler.access.v1.AccessService.ListTenants:input_type -> riskprofiler.access.v1.ListTenantsRequest
+	9,  // 21: riskprofiler.access.v1.AccessService.SuspendTenant:input_type -> riskprofiler.access.v1.SuspendTenantRequest
+	10, // 22: riskprofiler.access.v1.AccessService.CreateKey:input_type -> riskprofiler.access.v1.CreateKeyRequest
+	12, // 23: riskprofiler.access.v1.AccessService.ListKeys:input_type -> riskprofiler.access.v1.ListKeysRequest
+	14, // 24: riskprofiler.access.v1.AccessService.RevokeKey:input_type -> riskprofiler.access.v1.RevokeKeyRequest
+	16, // 25: riskprofiler.access.v1.AccessService.CreateProviderKey:input_type -> riskprofiler.access.v1.CreateProviderKeyRequest
+	17, // 26: riskprofiler.access.v1.AccessService.UpdateProviderKey:input_type -> riskprofiler.access.v1.UpdateProviderKeyRequest
+	18, // 27: riskprofiler.access.v1.AccessService.ListProviderKeys:input_type -> riskprofiler.access.v1.ListProviderKeysRequest
+	20, // 28: riskprofiler.access.v1.AccessService.DeleteProviderKey:input_type -> riskprofiler.access.v1.DeleteProviderKeyRequest
+	4,  // 29: riskprofiler.access.v1.AccessService.WhoAmI:output_type -> riskprofiler.access.v1.WhoAmIResponse
+	1,  // 30: riskprofiler.access.v1.AccessService.CreateTenant:output_type -> riskprofiler.access.v1.Tenant
+	1,  // 31: riskprofiler.access.v1.AccessService.GetTenant:output_type -> riskprofiler.access.v1.Tenant
+	8,  // 32: riskprofiler.access.v1.AccessService.ListTenants:output_type -> riskprofiler.access.v1.ListTenantsResponse
+	1,  // 33: riskprofiler.access.v1.AccessService.SuspendTenant:output_type -> riskprofiler.access.v1.Tenant
+	11, // 34: riskprofiler.access.v1.AccessService.CreateKey:output_type -> riskprofiler.access.v1.CreateKeyResponse
+	13, // 35: riskprofiler.access.v1.AccessService.ListKeys:output_type -> riskprofiler.access.v1.ListKeysResponse
+	23, // 36: riskprofiler.access.v1.AccessService.RevokeKey:output_type -> google.protobuf.Empty
+	15, // 37: riskprofiler.access.v1.AccessService.CreateProviderKey:output_type -> riskprofiler.access.v1.ProviderKey
+	15, // 38: riskprofiler.access.v1.AccessService.UpdateProviderKey:output_type -> riskprofiler.access.v1.ProviderKey
+	19, // 39: riskprofiler.access.v1.AccessService.ListProviderKeys:output_type -> riskprofiler.access.v1.ListProviderKeysResponse
+	23, // 40: riskprofiler.access.v1.AccessService.DeleteProviderKey:output_type -> google.protobuf.Empty
+	29, // [29:41] is the sub-list for method output_type
+	17, // [17:29] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_access_v1_access_service_proto_init() }
@@ -1079,7 +1482,7 @@ func file_riskprofiler_access_v1_access_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_access_v1_access_service_proto_rawDesc), len(file_riskprofiler_access_v1_access_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

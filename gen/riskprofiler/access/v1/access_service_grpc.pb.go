@@ -20,14 +20,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AccessService_WhoAmI_FullMethodName        = "/riskprofiler.access.v1.AccessService/WhoAmI"
-	AccessService_CreateTenant_FullMethodName  = "/riskprofiler.access.v1.AccessService/CreateTenant"
-	AccessService_GetTenant_FullMethodName     = "/riskprofiler.access.v1.AccessService/GetTenant"
-	AccessService_ListTenants_FullMethodName   = "/riskprofiler.access.v1.AccessService/ListTenants"
-	AccessService_SuspendTenant_FullMethodName = "/riskprofiler.access.v1.AccessService/SuspendTenant"
-	AccessService_CreateKey_FullMethodName     = "/riskprofiler.access.v1.AccessService/CreateKey"
-	AccessService_ListKeys_FullMethodName      = "/riskprofiler.access.v1.AccessService/ListKeys"
-	AccessService_RevokeKey_FullMethodName     = "/riskprofiler.access.v1.AccessService/RevokeKey"
+	AccessService_WhoAmI_FullMethodName            = "/riskprofiler.access.v1.AccessService/WhoAmI"
+	AccessService_CreateTenant_FullMethodName      = "/riskprofiler.access.v1.AccessService/CreateTenant"
+	AccessService_GetTenant_FullMethodName         = "/riskprofiler.access.v1.AccessService/GetTenant"
+	AccessService_ListTenants_FullMethodName       = "/riskprofiler.access.v1.AccessService/ListTenants"
+	AccessService_SuspendTenant_FullMethodName     = "/riskprofiler.access.v1.AccessService/SuspendTenant"
+	AccessService_CreateKey_FullMethodName         = "/riskprofiler.access.v1.AccessService/CreateKey"
+	AccessService_ListKeys_FullMethodName          = "/riskprofiler.access.v1.AccessService/ListKeys"
+	AccessService_RevokeKey_FullMethodName         = "/riskprofiler.access.v1.AccessService/RevokeKey"
+	AccessService_CreateProviderKey_FullMethodName = "/riskprofiler.access.v1.AccessService/CreateProviderKey"
+	AccessService_UpdateProviderKey_FullMethodName = "/riskprofiler.access.v1.AccessService/UpdateProviderKey"
+	AccessService_ListProviderKeys_FullMethodName  = "/riskprofiler.access.v1.AccessService/ListProviderKeys"
+	AccessService_DeleteProviderKey_FullMethodName = "/riskprofiler.access.v1.AccessService/DeleteProviderKey"
 )
 
 // AccessServiceClient is the client API for AccessService service.
@@ -52,6 +56,15 @@ type AccessServiceClient interface {
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
 	// RevokeKey ends a key; it stops working within 60 seconds everywhere.
 	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// CreateProviderKey stores the tenant's key for a third party, such as Shodan. The key is kept as a secret and is never
+	// returned. A provider has one key; it is replaced by UpdateProviderKey.
+	CreateProviderKey(ctx context.Context, in *CreateProviderKeyRequest, opts ...grpc.CallOption) (*ProviderKey, error)
+	// UpdateProviderKey replaces the key, the limits of its plan, or both.
+	UpdateProviderKey(ctx context.Context, in *UpdateProviderKeyRequest, opts ...grpc.CallOption) (*ProviderKey, error)
+	// ListProviderKeys lists the keys for third parties, without the keys themselves.
+	ListProviderKeys(ctx context.Context, in *ListProviderKeysRequest, opts ...grpc.CallOption) (*ListProviderKeysResponse, error)
+	// DeleteProviderKey forgets a key; the provider is asked no more.
+	DeleteProviderKey(ctx context.Context, in *DeleteProviderKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
 type accessServiceClient struct {
@@ -142,6 +155,46 @@ func (c *accessServiceClient) RevokeKey(ctx context.Context, in *RevokeKeyReques
 	return out, nil
 }
 
+func (c *accessServiceClient) CreateProviderKey(ctx context.Context, in *CreateProviderKeyRequest, opts ...grpc.CallOption) (*ProviderKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProviderKey)
+	err := c.cc.Invoke(ctx, AccessService_CreateProviderKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessServiceClient) UpdateProviderKey(ctx context.Context, in *UpdateProviderKeyRequest, opts ...grpc.CallOption) (*ProviderKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProviderKey)
+	err := c.cc.Invoke(ctx, AccessService_UpdateProviderKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessServiceClient) ListProviderKeys(ctx context.Context, in *ListProviderKeysRequest, opts ...grpc.CallOption) (*ListProviderKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListProviderKeysResponse)
+	err := c.cc.Invoke(ctx, AccessService_ListProviderKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessServiceClient) DeleteProviderKey(ctx context.Context, in *DeleteProviderKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AccessService_DeleteProviderKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccessServiceServer is the server API for AccessService service.
 // All implementations must embed UnimplementedAccessServiceServer
 // for forward compatibility.
@@ -164,6 +217,15 @@ type AccessServiceServer interface {
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
 	// RevokeKey ends a key; it stops working within 60 seconds everywhere.
 	RevokeKey(context.Context, *RevokeKeyRequest) (*emptypb.Empty, error)
+	// CreateProviderKey stores the tenant's key for a third party, such as Shodan. The key is kept as a secret and is never
+	// returned. A provider has one key; it is replaced by UpdateProviderKey.
+	CreateProviderKey(context.Context, *CreateProviderKeyRequest) (*ProviderKey, error)
+	// UpdateProviderKey replaces the key, the limits of its plan, or both.
+	UpdateProviderKey(context.Context, *UpdateProviderKeyRequest) (*ProviderKey, error)
+	// ListProviderKeys lists the keys for third parties, without the keys themselves.
+	ListProviderKeys(context.Context, *ListProviderKeysRequest) (*ListProviderKeysResponse, error)
+	// DeleteProviderKey forgets a key; the provider is asked no more.
+	DeleteProviderKey(context.Context, *DeleteProviderKeyRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedAccessServiceServer()
 }
 
@@ -197,6 +259,18 @@ func (UnimplementedAccessServiceServer) ListKeys(context.Context, *ListKeysReque
 }
 func (UnimplementedAccessServiceServer) RevokeKey(context.Context, *RevokeKeyRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeKey not implemented")
+}
+func (UnimplementedAccessServiceServer) CreateProviderKey(context.Context, *CreateProviderKeyRequest) (*ProviderKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateProviderKey not implemented")
+}
+func (UnimplementedAccessServiceServer) UpdateProviderKey(context.Context, *UpdateProviderKeyRequest) (*ProviderKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateProviderKey not implemented")
+}
+func (UnimplementedAccessServiceServer) ListProviderKeys(context.Context, *ListProviderKeysRequest) (*ListProviderKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListProviderKeys not implemented")
+}
+func (UnimplementedAccessServiceServer) DeleteProviderKey(context.Context, *DeleteProviderKeyRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteProviderKey not implemented")
 }
 func (UnimplementedAccessServiceServer) mustEmbedUnimplementedAccessServiceServer() {}
 func (UnimplementedAccessServiceServer) testEmbeddedByValue()                       {}
@@ -363,6 +437,78 @@ func _AccessService_RevokeKey_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccessService_CreateProviderKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateProviderKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).CreateProviderKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_CreateProviderKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).CreateProviderKey(ctx, req.(*CreateProviderKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessService_UpdateProviderKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateProviderKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).UpdateProviderKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_UpdateProviderKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).UpdateProviderKey(ctx, req.(*UpdateProviderKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessService_ListProviderKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListProviderKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).ListProviderKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_ListProviderKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).ListProviderKeys(ctx, req.(*ListProviderKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessService_DeleteProviderKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteProviderKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).DeleteProviderKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_DeleteProviderKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).DeleteProviderKey(ctx, req.(*DeleteProviderKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccessService_ServiceDesc is the grpc.ServiceDesc for AccessService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -401,6 +547,22 @@ var AccessService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokeKey",
 			Handler:    _AccessService_RevokeKey_Handler,
+		},
+		{
+			MethodName: "CreateProviderKey",
+			Handler:    _AccessService_CreateProviderKey_Handler,
+		},
+		{
+			MethodName: "UpdateProviderKey",
+			Handler:    _AccessService_UpdateProviderKey_Handler,
+		},
+		{
+			MethodName: "ListProviderKeys",
+			Handler:    _AccessService_ListProviderKeys_Handler,
+		},
+		{
+			MethodName: "DeleteProviderKey",
+			Handler:    _AccessService_DeleteProviderKey_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -15,6 +15,8 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -136,7 +138,7 @@ func (x Risk_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Risk_State.Descriptor instead.
 func (Risk_State) EnumDescriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{3, 0}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{4, 0}
 }
 
 // Finding is a check that holds on an asset, with the observations that prove it.
@@ -174,9 +176,19 @@ type Finding struct {
 	// Risk it belongs to.
 	Risk string `protobuf:"bytes,24,opt,name=risk,proto3" json:"risk,omitempty"`
 	// Assessment that saw it last.
-	Assessment    string                 `protobuf:"bytes,25,opt,name=assessment,proto3" json:"assessment,omitempty"`
-	DueTime       *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
-	Etag          string                 `protobuf:"bytes,27,opt,name=etag,proto3" json:"etag,omitempty"`
+	Assessment string                 `protobuf:"bytes,25,opt,name=assessment,proto3" json:"assessment,omitempty"`
+	DueTime    *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
+	Etag       string                 `protobuf:"bytes,27,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Findings about known vulnerabilities only: the product, "openbsd:openssh".
+	Product string `protobuf:"bytes,28,opt,name=product,proto3" json:"product,omitempty"`
+	// The vulnerabilities of the product in this finding's class, worst first, at most 25.
+	Matches []*VulnerabilityMatch `protobuf:"bytes,29,rep,name=matches,proto3" json:"matches,omitempty"`
+	// How many there are altogether.
+	MatchCount uint32 `protobuf:"varint,30,opt,name=match_count,json=matchCount,proto3" json:"match_count,omitempty"`
+	// The snapshot of vulnerability knowledge it follows from; later ones that said the same left it as it is.
+	IntelVersion string `protobuf:"bytes,31,opt,name=intel_version,json=intelVersion,proto3" json:"intel_version,omitempty"`
+	// The rule the due time comes from.
+	DueRule       string `protobuf:"bytes,32,opt,name=due_rule,json=dueRule,proto3" json:"due_rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -400,6 +412,247 @@ func (x *Finding) GetEtag() string {
 	return ""
 }
 
+func (x *Finding) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *Finding) GetMatches() []*VulnerabilityMatch {
+	if x != nil {
+		return x.Matches
+	}
+	return nil
+}
+
+func (x *Finding) GetMatchCount() uint32 {
+	if x != nil {
+		return x.MatchCount
+	}
+	return 0
+}
+
+func (x *Finding) GetIntelVersion() string {
+	if x != nil {
+		return x.IntelVersion
+	}
+	return ""
+}
+
+func (x *Finding) GetDueRule() string {
+	if x != nil {
+		return x.DueRule
+	}
+	return ""
+}
+
+// VulnerabilityMatch is one known vulnerability that concerns a product seen on an asset.
+type VulnerabilityMatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// CVE id, or the source's own where there is none.
+	Cve   string `protobuf:"bytes,1,opt,name=cve,proto3" json:"cve,omitempty"`
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// The key of intel that decided: "vendor:product", or ecosystem and package ("Debian:12/openssh").
+	Product string `protobuf:"bytes,3,opt,name=product,proto3" json:"product,omitempty"`
+	// The version that was compared, as it was seen.
+	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// First version without it, by whoever decided; empty if none is known.
+	FixedVersion string `protobuf:"bytes,5,opt,name=fixed_version,json=fixedVersion,proto3" json:"fixed_version,omitempty"`
+	// The score that counts: the record's own authority before ADP, OSV and NVD. Unset if nobody gave one.
+	Cvss *v1.Cvss `protobuf:"bytes,6,opt,name=cvss,proto3" json:"cvss,omitempty"`
+	// Set: known to be exploited.
+	Kev  *v1.Kev  `protobuf:"bytes,7,opt,name=kev,proto3" json:"kev,omitempty"`
+	Epss *v1.Epss `protobuf:"bytes,8,opt,name=epss,proto3" json:"epss,omitempty"`
+	Ssvc *v1.Ssvc `protobuf:"bytes,9,opt,name=ssvc,proto3" json:"ssvc,omitempty"`
+	// A test proved it on this asset, as opposed to a version.
+	Verified bool `protobuf:"varint,10,opt,name=verified,proto3" json:"verified,omitempty"`
+	// How sure it is, 0 to 1: 1 verified, 0.9 by a distribution's own package, 0.7 by a version, 0.4 where a distribution may have
+	// mended it without changing the version.
+	Confidence float64 `protobuf:"fixed64,11,opt,name=confidence,proto3" json:"confidence,omitempty"`
+	// Why it is taken to be there, in a sentence.
+	Reason string `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who says that the version is affected: "cna", "adp", "nvd", "osv".
+	Sources []string `protobuf:"bytes,13,rep,name=sources,proto3" json:"sources,omitempty"`
+	// The one class it is in: "known-exploited", "likely-exploited", "severe", "other".
+	Class string `protobuf:"bytes,14,opt,name=class,proto3" json:"class,omitempty"`
+	// When it was there and known: the later of the first sight of the product and the day of KEV's entry or of publication.
+	Since *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=since,proto3" json:"since,omitempty"`
+	// Days to mend it, counted from since; 0 with the next upgrade.
+	DueDays uint32 `protobuf:"varint,16,opt,name=due_days,json=dueDays,proto3" json:"due_days,omitempty"`
+	// The row of the table that the days come from.
+	DueRule string `protobuf:"bytes,17,opt,name=due_rule,json=dueRule,proto3" json:"due_rule,omitempty"`
+	// Where the product was seen.
+	Location string `protobuf:"bytes,18,opt,name=location,proto3" json:"location,omitempty"`
+	// Product and version for people: "OpenSSH 9.2p1".
+	Software      string `protobuf:"bytes,19,opt,name=software,proto3" json:"software,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VulnerabilityMatch) Reset() {
+	*x = VulnerabilityMatch{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VulnerabilityMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VulnerabilityMatch) ProtoMessage() {}
+
+func (x *VulnerabilityMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VulnerabilityMatch.ProtoReflect.Descriptor instead.
+func (*VulnerabilityMatch) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *VulnerabilityMatch) GetCve() string {
+	if x != nil {
+		return x.Cve
+	}
+	return ""
+}
+
+func (x *VulnerabilityMatch) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *VulnerabilityMatch) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *VulnerabilityMatch) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *VulnerabilityMatch) GetFixedVersion() string {
+	if x != nil {
+		return x.FixedVersion
+	}
+	return ""
+}
+
+func (x *VulnerabilityMatch) GetCvss() *v1.Cvss {
+	if x != nil {
+		return x.Cvss
+	}
+	return nil
+}
+
+func (x *VulnerabilityMatch) GetKev() *v1.Kev {
+	if x != nil {
+		return x.Kev
+	}
+	return nil
+}
+
+func (x *VulnerabilityMatch) GetEpss() *v1.Epss {
+	if x != nil {
+		return x.Epss
+	}
+	return nil
+}
+
+func (x *VulnerabilityMatch) GetSsvc() *v1.Ssvc {
+	if x != nil {
+		return x.Ssvc
+	}
+	return nil
+}
+
+func (x *VulnerabilityMatch) GetVerified() bool {
+	if x != nil {
+		return x.Verified
+	}
+	return false
+}
+
+func (x *VulnerabilityMatch) GetConfidence() float64 {
+	if x != nil {
+		return x.Confidence
+	}
+	return 0
+}
+
+func (x *VulnerabilityMatch) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *VulnerabilityMatch) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *VulnerabilityMatch) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *VulnerabilityMatch) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *VulnerabilityMatch) GetDueDays() uint32 {
+	if x != nil {
+		return x.DueDays
+	}
+	return 0
+}
+
+func (x *VulnerabilityMatch) GetDueRule() string {
+	if x != nil {
+		return x.DueRule
+	}
+	return ""
+}
+
+func (x *VulnerabilityMatch) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *VulnerabilityMatch) GetSoftware() string {
+	if x != nil {
+		return x.Software
+	}
+	return ""
+}
+
 // FindingEvidence is one observation that proves a finding.
 type FindingEvidence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -418,7 +671,7 @@ type FindingEvidence struct {
 
 func (x *FindingEvidence) Reset() {
 	*x = FindingEvidence{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[1]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +683,7 @@ func (x *FindingEvidence) String() string {
 func (*FindingEvidence) ProtoMessage() {}
 
 func (x *FindingEvidence) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[1]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +696,7 @@ func (x *FindingEvidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindingEvidence.ProtoReflect.Descriptor instead.
 func (*FindingEvidence) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{1}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *FindingEvidence) GetObservation() string {
@@ -502,7 +755,7 @@ type Triage struct {
 
 func (x *Triage) Reset() {
 	*x = Triage{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[2]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -514,7 +767,7 @@ func (x *Triage) String() string {
 func (*Triage) ProtoMessage() {}
 
 func (x *Triage) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[2]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -527,7 +780,7 @@ func (x *Triage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Triage.ProtoReflect.Descriptor instead.
 func (*Triage) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{2}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Triage) GetSubject() string {
@@ -590,7 +843,7 @@ type Risk struct {
 
 func (x *Risk) Reset() {
 	*x = Risk{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[3]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +855,7 @@ func (x *Risk) String() string {
 func (*Risk) ProtoMessage() {}
 
 func (x *Risk) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[3]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +868,7 @@ func (x *Risk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Risk.ProtoReflect.Descriptor instead.
 func (*Risk) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{3}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Risk) GetName() string {
@@ -743,7 +996,7 @@ type ScoreTerm struct {
 
 func (x *ScoreTerm) Reset() {
 	*x = ScoreTerm{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[4]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +1008,7 @@ func (x *ScoreTerm) String() string {
 func (*ScoreTerm) ProtoMessage() {}
 
 func (x *ScoreTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[4]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +1021,7 @@ func (x *ScoreTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoreTerm.ProtoReflect.Descriptor instead.
 func (*ScoreTerm) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{4}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ScoreTerm) GetName() string {
@@ -803,18 +1056,33 @@ type Check struct {
 	References  []string               `protobuf:"bytes,6,rep,name=references,proto3" json:"references,omitempty"`
 	Remediation string                 `protobuf:"bytes,7,opt,name=remediation,proto3" json:"remediation,omitempty"`
 	// The fact it reads and the condition over it (CEL).
-	Fact          string `protobuf:"bytes,8,opt,name=fact,proto3" json:"fact,omitempty"`
-	Condition     string `protobuf:"bytes,9,opt,name=condition,proto3" json:"condition,omitempty"`
-	Group         string `protobuf:"bytes,10,opt,name=group,proto3" json:"group,omitempty"`
-	Inferred      bool   `protobuf:"varint,11,opt,name=inferred,proto3" json:"inferred,omitempty"`
-	Description   string `protobuf:"bytes,12,opt,name=description,proto3" json:"description,omitempty"`
+	Fact        string `protobuf:"bytes,8,opt,name=fact,proto3" json:"fact,omitempty"`
+	Condition   string `protobuf:"bytes,9,opt,name=condition,proto3" json:"condition,omitempty"`
+	Group       string `protobuf:"bytes,10,opt,name=group,proto3" json:"group,omitempty"`
+	Inferred    bool   `protobuf:"varint,11,opt,name=inferred,proto3" json:"inferred,omitempty"`
+	Description string `protobuf:"bytes,12,opt,name=description,proto3" json:"description,omitempty"`
+	// `checks/{id}`, `checks/custom/{id}` for the tenant's own; the id of those is `custom/{id}`.
+	Name string `protobuf:"bytes,13,opt,name=name,proto3" json:"name,omitempty"`
+	// The line that a finding shows, an expression that gives a text.
+	Summary string `protobuf:"bytes,14,opt,name=summary,proto3" json:"summary,omitempty"`
+	// Made by the tenant.
+	Custom bool `protobuf:"varint,15,opt,name=custom,proto3" json:"custom,omitempty"`
+	// Switched off by the tenant.
+	Disabled bool `protobuf:"varint,16,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	// Facts on which it holds and does not hold.
+	Holds      []*CheckExample        `protobuf:"bytes,17,rep,name=holds,proto3" json:"holds,omitempty"`
+	NotHolds   []*CheckExample        `protobuf:"bytes,18,rep,name=not_holds,json=notHolds,proto3" json:"not_holds,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// The last failure of its condition on a stored fact; unset if there is none. It is evaluated again with the next change.
+	Problem       *CheckProblem `protobuf:"bytes,21,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[5]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +1094,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[5]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +1107,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{5}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Check) GetId() string {
@@ -926,6 +1194,201 @@ func (x *Check) GetDescription() string {
 	return ""
 }
 
+func (x *Check) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Check) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *Check) GetCustom() bool {
+	if x != nil {
+		return x.Custom
+	}
+	return false
+}
+
+func (x *Check) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Check) GetHolds() []*CheckExample {
+	if x != nil {
+		return x.Holds
+	}
+	return nil
+}
+
+func (x *Check) GetNotHolds() []*CheckExample {
+	if x != nil {
+		return x.NotHolds
+	}
+	return nil
+}
+
+func (x *Check) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Check) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Check) GetProblem() *CheckProblem {
+	if x != nil {
+		return x.Problem
+	}
+	return nil
+}
+
+// CheckExample is a fact in JSON form, with what lies around it where that matters.
+type CheckExample struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Fact  *structpb.Struct       `protobuf:"bytes,1,opt,name=fact,proto3" json:"fact,omitempty"`
+	Asset *structpb.Struct       `protobuf:"bytes,2,opt,name=asset,proto3" json:"asset,omitempty"`
+	// When it is judged; now if unset.
+	Now           *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=now,proto3" json:"now,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckExample) Reset() {
+	*x = CheckExample{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckExample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckExample) ProtoMessage() {}
+
+func (x *CheckExample) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckExample.ProtoReflect.Descriptor instead.
+func (*CheckExample) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CheckExample) GetFact() *structpb.Struct {
+	if x != nil {
+		return x.Fact
+	}
+	return nil
+}
+
+func (x *CheckExample) GetAsset() *structpb.Struct {
+	if x != nil {
+		return x.Asset
+	}
+	return nil
+}
+
+func (x *CheckExample) GetNow() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+// CheckProblem is a failure of a check on a stored fact.
+type CheckProblem struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Message string                 `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// Asset and location of the fact.
+	Asset         string                 `protobuf:"bytes,2,opt,name=asset,proto3" json:"asset,omitempty"`
+	Location      string                 `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckProblem) Reset() {
+	*x = CheckProblem{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckProblem) ProtoMessage() {}
+
+func (x *CheckProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckProblem.ProtoReflect.Descriptor instead.
+func (*CheckProblem) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CheckProblem) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *CheckProblem) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *CheckProblem) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *CheckProblem) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 // Request of ListFindings.
 type ListFindingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -943,7 +1406,7 @@ type ListFindingsRequest struct {
 
 func (x *ListFindingsRequest) Reset() {
 	*x = ListFindingsRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[6]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1418,7 @@ func (x *ListFindingsRequest) String() string {
 func (*ListFindingsRequest) ProtoMessage() {}
 
 func (x *ListFindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[6]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1431,7 @@ func (x *ListFindingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFindingsRequest.ProtoReflect.Descriptor instead.
 func (*ListFindingsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{6}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListFindingsRequest) GetPageSize() int32 {
@@ -1010,7 +1473,7 @@ type ListFindingsResponse struct {
 
 func (x *ListFindingsResponse) Reset() {
 	*x = ListFindingsResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[7]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1485,7 @@ func (x *ListFindingsResponse) String() string {
 func (*ListFindingsResponse) ProtoMessage() {}
 
 func (x *ListFindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[7]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1498,7 @@ func (x *ListFindingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFindingsResponse.ProtoReflect.Descriptor instead.
 func (*ListFindingsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{7}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListFindingsResponse) GetFindings() []*Finding {
@@ -1062,7 +1525,7 @@ type GetFindingRequest struct {
 
 func (x *GetFindingRequest) Reset() {
 	*x = GetFindingRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[8]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1537,7 @@ func (x *GetFindingRequest) String() string {
 func (*GetFindingRequest) ProtoMessage() {}
 
 func (x *GetFindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[8]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1550,7 @@ func (x *GetFindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFindingRequest.ProtoReflect.Descriptor instead.
 func (*GetFindingRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{8}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetFindingRequest) GetName() string {
@@ -1113,7 +1576,7 @@ type ListRisksRequest struct {
 
 func (x *ListRisksRequest) Reset() {
 	*x = ListRisksRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[9]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1588,7 @@ func (x *ListRisksRequest) String() string {
 func (*ListRisksRequest) ProtoMessage() {}
 
 func (x *ListRisksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[9]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1601,7 @@ func (x *ListRisksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRisksRequest.ProtoReflect.Descriptor instead.
 func (*ListRisksRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{9}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListRisksRequest) GetPageSize() int32 {
@@ -1180,7 +1643,7 @@ type ListRisksResponse struct {
 
 func (x *ListRisksResponse) Reset() {
 	*x = ListRisksResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[10]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1655,7 @@ func (x *ListRisksResponse) String() string {
 func (*ListRisksResponse) ProtoMessage() {}
 
 func (x *ListRisksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[10]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1668,7 @@ func (x *ListRisksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRisksResponse.ProtoReflect.Descriptor instead.
 func (*ListRisksResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{10}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRisksResponse) GetRisks() []*Risk {
@@ -1232,7 +1695,7 @@ type GetRiskRequest struct {
 
 func (x *GetRiskRequest) Reset() {
 	*x = GetRiskRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[11]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1707,7 @@ func (x *GetRiskRequest) String() string {
 func (*GetRiskRequest) ProtoMessage() {}
 
 func (x *GetRiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[11]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1720,7 @@ func (x *GetRiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRiskRequest.ProtoReflect.Descriptor instead.
 func (*GetRiskRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{11}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetRiskRequest) GetName() string {
@@ -1278,7 +1741,7 @@ type GetRiskResponse struct {
 
 func (x *GetRiskResponse) Reset() {
 	*x = GetRiskResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[12]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1753,7 @@ func (x *GetRiskResponse) String() string {
 func (*GetRiskResponse) ProtoMessage() {}
 
 func (x *GetRiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[12]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1766,7 @@ func (x *GetRiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRiskResponse.ProtoReflect.Descriptor instead.
 func (*GetRiskResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{12}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetRiskResponse) GetRisk() *Risk {
@@ -1333,7 +1796,7 @@ type AcceptFindingRequest struct {
 
 func (x *AcceptFindingRequest) Reset() {
 	*x = AcceptFindingRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[13]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1808,7 @@ func (x *AcceptFindingRequest) String() string {
 func (*AcceptFindingRequest) ProtoMessage() {}
 
 func (x *AcceptFindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[13]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1821,7 @@ func (x *AcceptFindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptFindingRequest.ProtoReflect.Descriptor instead.
 func (*AcceptFindingRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{13}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AcceptFindingRequest) GetName() string {
@@ -1393,7 +1856,7 @@ type MarkFalsePositiveRequest struct {
 
 func (x *MarkFalsePositiveRequest) Reset() {
 	*x = MarkFalsePositiveRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[14]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1405,7 +1868,7 @@ func (x *MarkFalsePositiveRequest) String() string {
 func (*MarkFalsePositiveRequest) ProtoMessage() {}
 
 func (x *MarkFalsePositiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[14]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1418,7 +1881,7 @@ func (x *MarkFalsePositiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkFalsePositiveRequest.ProtoReflect.Descriptor instead.
 func (*MarkFalsePositiveRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{14}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MarkFalsePositiveRequest) GetName() string {
@@ -1446,7 +1909,7 @@ type ReopenFindingRequest struct {
 
 func (x *ReopenFindingRequest) Reset() {
 	*x = ReopenFindingRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[15]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1921,7 @@ func (x *ReopenFindingRequest) String() string {
 func (*ReopenFindingRequest) ProtoMessage() {}
 
 func (x *ReopenFindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[15]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1934,7 @@ func (x *ReopenFindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenFindingRequest.ProtoReflect.Descriptor instead.
 func (*ReopenFindingRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{15}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReopenFindingRequest) GetName() string {
@@ -1500,7 +1963,7 @@ type ReevaluateRequest struct {
 
 func (x *ReevaluateRequest) Reset() {
 	*x = ReevaluateRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[16]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1975,7 @@ func (x *ReevaluateRequest) String() string {
 func (*ReevaluateRequest) ProtoMessage() {}
 
 func (x *ReevaluateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[16]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1988,7 @@ func (x *ReevaluateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReevaluateRequest.ProtoReflect.Descriptor instead.
 func (*ReevaluateRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{16}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReevaluateRequest) GetAssets() []string {
@@ -1554,7 +2017,7 @@ type ReevaluateResponse struct {
 
 func (x *ReevaluateResponse) Reset() {
 	*x = ReevaluateResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[17]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +2029,7 @@ func (x *ReevaluateResponse) String() string {
 func (*ReevaluateResponse) ProtoMessage() {}
 
 func (x *ReevaluateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[17]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +2042,7 @@ func (x *ReevaluateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReevaluateResponse.ProtoReflect.Descriptor instead.
 func (*ReevaluateResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{17}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReevaluateResponse) GetAssets() uint32 {
@@ -1612,7 +2075,7 @@ type ListChecksRequest struct {
 
 func (x *ListChecksRequest) Reset() {
 	*x = ListChecksRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[18]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +2087,7 @@ func (x *ListChecksRequest) String() string {
 func (*ListChecksRequest) ProtoMessage() {}
 
 func (x *ListChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[18]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +2100,7 @@ func (x *ListChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChecksRequest.ProtoReflect.Descriptor instead.
 func (*ListChecksRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{18}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{21}
 }
 
 // Answer of ListChecks.
@@ -1650,7 +2113,7 @@ type ListChecksResponse struct {
 
 func (x *ListChecksResponse) Reset() {
 	*x = ListChecksResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[19]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +2125,7 @@ func (x *ListChecksResponse) String() string {
 func (*ListChecksResponse) ProtoMessage() {}
 
 func (x *ListChecksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[19]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,12 +2138,483 @@ func (x *ListChecksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChecksResponse.ProtoReflect.Descriptor instead.
 func (*ListChecksResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{19}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListChecksResponse) GetChecks() []*Check {
 	if x != nil {
 		return x.Checks
+	}
+	return nil
+}
+
+// Request of GetCheck.
+type GetCheckRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCheckRequest) Reset() {
+	*x = GetCheckRequest{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCheckRequest) ProtoMessage() {}
+
+func (x *GetCheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCheckRequest.ProtoReflect.Descriptor instead.
+func (*GetCheckRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetCheckRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Request of CreateCheck.
+type CreateCheckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id is "custom/{id}" or just {id}; version, name and what is marked as output are ignored.
+	Check         *Check `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateCheckRequest) Reset() {
+	*x = CreateCheckRequest{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateCheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateCheckRequest) ProtoMessage() {}
+
+func (x *CreateCheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateCheckRequest.ProtoReflect.Descriptor instead.
+func (*CreateCheckRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CreateCheckRequest) GetCheck() *Check {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
+// Request of UpdateCheck.
+type UpdateCheckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whole check; named by its name.
+	Check         *Check `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateCheckRequest) Reset() {
+	*x = UpdateCheckRequest{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateCheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateCheckRequest) ProtoMessage() {}
+
+func (x *UpdateCheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateCheckRequest.ProtoReflect.Descriptor instead.
+func (*UpdateCheckRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UpdateCheckRequest) GetCheck() *Check {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
+// Request of DeleteCheck.
+type DeleteCheckRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteCheckRequest) Reset() {
+	*x = DeleteCheckRequest{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteCheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteCheckRequest) ProtoMessage() {}
+
+func (x *DeleteCheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteCheckRequest.ProtoReflect.Descriptor instead.
+func (*DeleteCheckRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *DeleteCheckRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Request of TestCheck.
+type TestCheckRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Check         *Check                 `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestCheckRequest) Reset() {
+	*x = TestCheckRequest{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestCheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestCheckRequest) ProtoMessage() {}
+
+func (x *TestCheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestCheckRequest.ProtoReflect.Descriptor instead.
+func (*TestCheckRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *TestCheckRequest) GetCheck() *Check {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
+// Answer of TestCheck. A check that is wrong is an error with the field that is wrong.
+type TestCheckResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the condition may cost on one fact of the largest size, in CEL's units, and the most that is allowed.
+	EstimatedCost uint64 `protobuf:"varint,1,opt,name=estimated_cost,json=estimatedCost,proto3" json:"estimated_cost,omitempty"`
+	MaxCost       uint64 `protobuf:"varint,2,opt,name=max_cost,json=maxCost,proto3" json:"max_cost,omitempty"`
+	// The lines of the examples that hold, in their order.
+	Summaries     []string `protobuf:"bytes,3,rep,name=summaries,proto3" json:"summaries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestCheckResponse) Reset() {
+	*x = TestCheckResponse{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestCheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestCheckResponse) ProtoMessage() {}
+
+func (x *TestCheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestCheckResponse.ProtoReflect.Descriptor instead.
+func (*TestCheckResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *TestCheckResponse) GetEstimatedCost() uint64 {
+	if x != nil {
+		return x.EstimatedCost
+	}
+	return 0
+}
+
+func (x *TestCheckResponse) GetMaxCost() uint64 {
+	if x != nil {
+		return x.MaxCost
+	}
+	return 0
+}
+
+func (x *TestCheckResponse) GetSummaries() []string {
+	if x != nil {
+		return x.Summaries
+	}
+	return nil
+}
+
+// Request of DisableCheck.
+type DisableCheckRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisableCheckRequest) Reset() {
+	*x = DisableCheckRequest{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisableCheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisableCheckRequest) ProtoMessage() {}
+
+func (x *DisableCheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisableCheckRequest.ProtoReflect.Descriptor instead.
+func (*DisableCheckRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DisableCheckRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Request of EnableCheck.
+type EnableCheckRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnableCheckRequest) Reset() {
+	*x = EnableCheckRequest{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnableCheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnableCheckRequest) ProtoMessage() {}
+
+func (x *EnableCheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnableCheckRequest.ProtoReflect.Descriptor instead.
+func (*EnableCheckRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *EnableCheckRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Reevaluation asks to evaluate the assets of one tenant that run a product or have a kind of fact, from stored facts: the message
+// on the queue `reevaluations`. One step does a bounded number of them and sends the next.
+type Reevaluation struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tenant string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Keys of the index from what is run to the assets: products as in intel, or "fact:http".
+	Keys []string `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	// Where the step goes on within the first key; opaque.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// What changed, for the log: "intel 20261123T0930", "catalogue 5f2a".
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How many assets earlier steps evaluated.
+	Evaluated uint32 `protobuf:"varint,5,opt,name=evaluated,proto3" json:"evaluated,omitempty"`
+	// When the change became known: the time to alert counts from here.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reevaluation) Reset() {
+	*x = Reevaluation{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reevaluation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reevaluation) ProtoMessage() {}
+
+func (x *Reevaluation) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reevaluation.ProtoReflect.Descriptor instead.
+func (*Reevaluation) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Reevaluation) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *Reevaluation) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *Reevaluation) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *Reevaluation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Reevaluation) GetEvaluated() uint32 {
+	if x != nil {
+		return x.Evaluated
+	}
+	return 0
+}
+
+func (x *Reevaluation) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
 	}
 	return nil
 }
@@ -1696,7 +2630,7 @@ type EvaluateAssessmentRequest struct {
 
 func (x *EvaluateAssessmentRequest) Reset() {
 	*x = EvaluateAssessmentRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[20]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +2642,7 @@ func (x *EvaluateAssessmentRequest) String() string {
 func (*EvaluateAssessmentRequest) ProtoMessage() {}
 
 func (x *EvaluateAssessmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[20]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +2655,7 @@ func (x *EvaluateAssessmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateAssessmentRequest.ProtoReflect.Descriptor instead.
 func (*EvaluateAssessmentRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{20}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EvaluateAssessmentRequest) GetAssessment() string {
@@ -1750,7 +2684,7 @@ type EvaluateAssessmentResponse struct {
 
 func (x *EvaluateAssessmentResponse) Reset() {
 	*x = EvaluateAssessmentResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[21]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +2696,7 @@ func (x *EvaluateAssessmentResponse) String() string {
 func (*EvaluateAssessmentResponse) ProtoMessage() {}
 
 func (x *EvaluateAssessmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[21]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +2709,7 @@ func (x *EvaluateAssessmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateAssessmentResponse.ProtoReflect.Descriptor instead.
 func (*EvaluateAssessmentResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{21}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EvaluateAssessmentResponse) GetAssets() uint32 {
@@ -1809,7 +2743,7 @@ type GetAssetFindingsRequest struct {
 
 func (x *GetAssetFindingsRequest) Reset() {
 	*x = GetAssetFindingsRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +2755,7 @@ func (x *GetAssetFindingsRequest) String() string {
 func (*GetAssetFindingsRequest) ProtoMessage() {}
 
 func (x *GetAssetFindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +2768,7 @@ func (x *GetAssetFindingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAssetFindingsRequest.ProtoReflect.Descriptor instead.
 func (*GetAssetFindingsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{22}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetAssetFindingsRequest) GetAsset() string {
@@ -1857,7 +2791,7 @@ type GetAssetFindingsResponse struct {
 
 func (x *GetAssetFindingsResponse) Reset() {
 	*x = GetAssetFindingsResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +2803,7 @@ func (x *GetAssetFindingsResponse) String() string {
 func (*GetAssetFindingsResponse) ProtoMessage() {}
 
 func (x *GetAssetFindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +2816,7 @@ func (x *GetAssetFindingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAssetFindingsResponse.ProtoReflect.Descriptor instead.
 func (*GetAssetFindingsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{23}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetAssetFindingsResponse) GetFindings() []*Finding {
@@ -1903,7 +2837,8 @@ var File_riskprofiler_correlator_v1_correlator_service_proto protoreflect.FileDe
 
 const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\n" +
-	"3riskprofiler/correlator/v1/correlator_service.proto\x12\x1ariskprofiler.correlator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\x1a!riskprofiler/model/v1/types.proto\"\x96\t\n" +
+	"3riskprofiler/correlator/v1/correlator_service.proto\x12\x1ariskprofiler.correlator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\x1a$riskprofiler/model/v1/advisory.proto\x1a!riskprofiler/model/v1/types.proto\"\xdb\n" +
+	"\n" +
 	"\aFinding\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05check\x18\x02 \x01(\tR\x05check\x12#\n" +
@@ -1939,14 +2874,43 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"assessment\x18\x19 \x01(\tR\n" +
 	"assessment\x125\n" +
 	"\bdue_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x12\x12\n" +
-	"\x04etag\x18\x1b \x01(\tR\x04etag\"p\n" +
+	"\x04etag\x18\x1b \x01(\tR\x04etag\x12\x18\n" +
+	"\aproduct\x18\x1c \x01(\tR\aproduct\x12H\n" +
+	"\amatches\x18\x1d \x03(\v2..riskprofiler.correlator.v1.VulnerabilityMatchR\amatches\x12\x1f\n" +
+	"\vmatch_count\x18\x1e \x01(\rR\n" +
+	"matchCount\x12#\n" +
+	"\rintel_version\x18\x1f \x01(\tR\fintelVersion\x12\x19\n" +
+	"\bdue_rule\x18  \x01(\tR\adueRule\"p\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"STATE_OPEN\x10\x01\x12\x12\n" +
 	"\x0eSTATE_RESOLVED\x10\x02\x12\x12\n" +
 	"\x0eSTATE_ACCEPTED\x10\x03\x12\x18\n" +
-	"\x14STATE_FALSE_POSITIVE\x10\x04\"\xe7\x01\n" +
+	"\x14STATE_FALSE_POSITIVE\x10\x04\"\xfa\x04\n" +
+	"\x12VulnerabilityMatch\x12\x10\n" +
+	"\x03cve\x18\x01 \x01(\tR\x03cve\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x18\n" +
+	"\aproduct\x18\x03 \x01(\tR\aproduct\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12#\n" +
+	"\rfixed_version\x18\x05 \x01(\tR\ffixedVersion\x12/\n" +
+	"\x04cvss\x18\x06 \x01(\v2\x1b.riskprofiler.model.v1.CvssR\x04cvss\x12,\n" +
+	"\x03kev\x18\a \x01(\v2\x1a.riskprofiler.model.v1.KevR\x03kev\x12/\n" +
+	"\x04epss\x18\b \x01(\v2\x1b.riskprofiler.model.v1.EpssR\x04epss\x12/\n" +
+	"\x04ssvc\x18\t \x01(\v2\x1b.riskprofiler.model.v1.SsvcR\x04ssvc\x12\x1a\n" +
+	"\bverified\x18\n" +
+	" \x01(\bR\bverified\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\v \x01(\x01R\n" +
+	"confidence\x12\x16\n" +
+	"\x06reason\x18\f \x01(\tR\x06reason\x12\x18\n" +
+	"\asources\x18\r \x03(\tR\asources\x12\x14\n" +
+	"\x05class\x18\x0e \x01(\tR\x05class\x120\n" +
+	"\x05since\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x19\n" +
+	"\bdue_days\x18\x10 \x01(\rR\adueDays\x12\x19\n" +
+	"\bdue_rule\x18\x11 \x01(\tR\adueRule\x12\x1a\n" +
+	"\blocation\x18\x12 \x01(\tR\blocation\x12\x1a\n" +
+	"\bsoftware\x18\x13 \x01(\tR\bsoftware\"\xe7\x01\n" +
 	"\x0fFindingEvidence\x12 \n" +
 	"\vobservation\x18\x01 \x01(\tR\vobservation\x12<\n" +
 	"\tscan_type\x18\x02 \x01(\x0e2\x1f.riskprofiler.model.v1.ScanTypeR\bscanType\x12.\n" +
@@ -1989,7 +2953,7 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\tScoreTerm\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06points\x18\x02 \x01(\x01R\x06points\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xde\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xb2\x06\n" +
 	"\x05Check\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x14\n" +
@@ -2005,7 +2969,27 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\x05group\x18\n" +
 	" \x01(\tR\x05group\x12\x1a\n" +
 	"\binferred\x18\v \x01(\bR\binferred\x12 \n" +
-	"\vdescription\x18\f \x01(\tR\vdescription\"\xad\x01\n" +
+	"\vdescription\x18\f \x01(\tR\vdescription\x12\x12\n" +
+	"\x04name\x18\r \x01(\tR\x04name\x12\x18\n" +
+	"\asummary\x18\x0e \x01(\tR\asummary\x12\x1b\n" +
+	"\x06custom\x18\x0f \x01(\bB\x03\xe0A\x03R\x06custom\x12\x1f\n" +
+	"\bdisabled\x18\x10 \x01(\bB\x03\xe0A\x03R\bdisabled\x12H\n" +
+	"\x05holds\x18\x11 \x03(\v2(.riskprofiler.correlator.v1.CheckExampleB\b\xbaH\x05\x92\x01\x02\x10\x14R\x05holds\x12O\n" +
+	"\tnot_holds\x18\x12 \x03(\v2(.riskprofiler.correlator.v1.CheckExampleB\b\xbaH\x05\x92\x01\x02\x10\x14R\bnotHolds\x12@\n" +
+	"\vcreate_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12@\n" +
+	"\vupdate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"updateTime\x12G\n" +
+	"\aproblem\x18\x15 \x01(\v2(.riskprofiler.correlator.v1.CheckProblemB\x03\xe0A\x03R\aproblem\"\x98\x01\n" +
+	"\fCheckExample\x12+\n" +
+	"\x04fact\x18\x01 \x01(\v2\x17.google.protobuf.StructR\x04fact\x12-\n" +
+	"\x05asset\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05asset\x12,\n" +
+	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\"\x8a\x01\n" +
+	"\fCheckProblem\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\x12\x14\n" +
+	"\x05asset\x18\x02 \x01(\tR\x05asset\x12\x1a\n" +
+	"\blocation\x18\x03 \x01(\tR\blocation\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xad\x01\n" +
 	"\x13ListFindingsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
@@ -2056,7 +3040,33 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"\x13\n" +
 	"\x11ListChecksRequest\"O\n" +
 	"\x12ListChecksResponse\x129\n" +
-	"\x06checks\x18\x01 \x03(\v2!.riskprofiler.correlator.v1.CheckR\x06checks\"\x8d\x01\n" +
+	"\x06checks\x18\x01 \x03(\v2!.riskprofiler.correlator.v1.CheckR\x06checks\"S\n" +
+	"\x0fGetCheckRequest\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB,\xe0A\x02\xbaH&r$2\"^checks/(custom/)?[a-z0-9-]{1,64}$R\x04name\"R\n" +
+	"\x12CreateCheckRequest\x12<\n" +
+	"\x05check\x18\x01 \x01(\v2!.riskprofiler.correlator.v1.CheckB\x03\xe0A\x02R\x05check\"R\n" +
+	"\x12UpdateCheckRequest\x12<\n" +
+	"\x05check\x18\x01 \x01(\v2!.riskprofiler.correlator.v1.CheckB\x03\xe0A\x02R\x05check\"S\n" +
+	"\x12DeleteCheckRequest\x12=\n" +
+	"\x04name\x18\x01 \x01(\tB)\xe0A\x02\xbaH#r!2\x1f^checks/custom/[a-z0-9-]{1,64}$R\x04name\"P\n" +
+	"\x10TestCheckRequest\x12<\n" +
+	"\x05check\x18\x01 \x01(\v2!.riskprofiler.correlator.v1.CheckB\x03\xe0A\x02R\x05check\"s\n" +
+	"\x11TestCheckResponse\x12%\n" +
+	"\x0eestimated_cost\x18\x01 \x01(\x04R\restimatedCost\x12\x19\n" +
+	"\bmax_cost\x18\x02 \x01(\x04R\amaxCost\x12\x1c\n" +
+	"\tsummaries\x18\x03 \x03(\tR\tsummaries\"W\n" +
+	"\x13DisableCheckRequest\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB,\xe0A\x02\xbaH&r$2\"^checks/(custom/)?[a-z0-9-]{1,64}$R\x04name\"V\n" +
+	"\x12EnableCheckRequest\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB,\xe0A\x02\xbaH&r$2\"^checks/(custom/)?[a-z0-9-]{1,64}$R\x04name\"\xc1\x01\n" +
+	"\fReevaluation\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
+	"\x04keys\x18\x02 \x03(\tR\x04keys\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1c\n" +
+	"\tevaluated\x18\x05 \x01(\rR\tevaluated\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\x8d\x01\n" +
 	"\x19EvaluateAssessmentRequest\x12G\n" +
 	"\n" +
 	"assessment\x18\x01 \x01(\tB'\xe0A\x02\xbaH!r\x1f2\x1d^assessments/[a-z0-9-]{1,64}$R\n" +
@@ -2071,7 +3081,7 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\x05asset\x18\x01 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^assets/[a-z0-9-]{1,64}$R\x05asset\"\x93\x01\n" +
 	"\x18GetAssetFindingsResponse\x12?\n" +
 	"\bfindings\x18\x01 \x03(\v2#.riskprofiler.correlator.v1.FindingR\bfindings\x126\n" +
-	"\x05risks\x18\x02 \x03(\v2 .riskprofiler.correlator.v1.RiskR\x05risks2\xb2\x0f\n" +
+	"\x05risks\x18\x02 \x03(\v2 .riskprofiler.correlator.v1.RiskR\x05risks2\xb9\x18\n" +
 	"\x11CorrelatorService\x12\xb7\x01\n" +
 	"\fListFindings\x12/.riskprofiler.correlator.v1.ListFindingsRequest\x1a0.riskprofiler.correlator.v1.ListFindingsResponse\"D\xba\xd2\x18,\n" +
 	"\x06viewer\n" +
@@ -2117,7 +3127,37 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\aanalyst\n" +
 	"\x05admin\n" +
 	"\boperator\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/checks\x12\xd4\x01\n" +
+	"/v1/checks\x12\x9e\x01\n" +
+	"\bGetCheck\x12+.riskprofiler.correlator.v1.GetCheckRequest\x1a!.riskprofiler.correlator.v1.Check\"B\xba\xd2\x18\"\n" +
+	"\x06viewer\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=checks/**}\x12\x99\x01\n" +
+	"\vCreateCheck\x12..riskprofiler.correlator.v1.CreateCheckRequest\x1a!.riskprofiler.correlator.v1.Check\"7\xba\xd2\x18\x1a\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x13:\x05check\"\n" +
+	"/v1/checks\x12\xaf\x01\n" +
+	"\vUpdateCheck\x12..riskprofiler.correlator.v1.UpdateCheckRequest\x1a!.riskprofiler.correlator.v1.Check\"M\xba\xd2\x18\x1a\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02):\x05check2 /v1/{check.name=checks/custom/*}\x12\x97\x01\n" +
+	"\vDeleteCheck\x12..riskprofiler.correlator.v1.DeleteCheckRequest\x1a\x16.google.protobuf.Empty\"@\xba\xd2\x18\x1a\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=checks/custom/*}\x12\xa6\x01\n" +
+	"\tTestCheck\x12,.riskprofiler.correlator.v1.TestCheckRequest\x1a-.riskprofiler.correlator.v1.TestCheckResponse\"<\xba\xd2\x18\x1a\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x18:\x05check\"\x0f/v1/checks:test\x12\xa9\x01\n" +
+	"\fDisableCheck\x12/.riskprofiler.correlator.v1.DisableCheckRequest\x1a!.riskprofiler.correlator.v1.Check\"E\xba\xd2\x18\x1a\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=checks/**}:disable\x12\xa6\x01\n" +
+	"\vEnableCheck\x12..riskprofiler.correlator.v1.EnableCheckRequest\x1a!.riskprofiler.correlator.v1.Check\"D\xba\xd2\x18\x1a\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=checks/**}:enable\x12\xd4\x01\n" +
 	"\x10GetAssetFindings\x123.riskprofiler.correlator.v1.GetAssetFindingsRequest\x1a4.riskprofiler.correlator.v1.GetAssetFindingsResponse\"U\xba\xd2\x18,\n" +
 	"\x06viewer\n" +
 	"\aanalyst\n" +
@@ -2139,95 +3179,146 @@ func file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP() []by
 }
 
 var file_riskprofiler_correlator_v1_correlator_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_riskprofiler_correlator_v1_correlator_service_proto_goTypes = []any{
 	(Finding_State)(0),                 // 0: riskprofiler.correlator.v1.Finding.State
 	(Risk_State)(0),                    // 1: riskprofiler.correlator.v1.Risk.State
 	(*Finding)(nil),                    // 2: riskprofiler.correlator.v1.Finding
-	(*FindingEvidence)(nil),            // 3: riskprofiler.correlator.v1.FindingEvidence
-	(*Triage)(nil),                     // 4: riskprofiler.correlator.v1.Triage
-	(*Risk)(nil),                       // 5: riskprofiler.correlator.v1.Risk
-	(*ScoreTerm)(nil),                  // 6: riskprofiler.correlator.v1.ScoreTerm
-	(*Check)(nil),                      // 7: riskprofiler.correlator.v1.Check
-	(*ListFindingsRequest)(nil),        // 8: riskprofiler.correlator.v1.ListFindingsRequest
-	(*ListFindingsResponse)(nil),       // 9: riskprofiler.correlator.v1.ListFindingsResponse
-	(*GetFindingRequest)(nil),          // 10: riskprofiler.correlator.v1.GetFindingRequest
-	(*ListRisksRequest)(nil),           // 11: riskprofiler.correlator.v1.ListRisksRequest
-	(*ListRisksResponse)(nil),          // 12: riskprofiler.correlator.v1.ListRisksResponse
-	(*GetRiskRequest)(nil),             // 13: riskprofiler.correlator.v1.GetRiskRequest
-	(*GetRiskResponse)(nil),            // 14: riskprofiler.correlator.v1.GetRiskResponse
-	(*AcceptFindingRequest)(nil),       // 15: riskprofiler.correlator.v1.AcceptFindingRequest
-	(*MarkFalsePositiveRequest)(nil),   // 16: riskprofiler.correlator.v1.MarkFalsePositiveRequest
-	(*ReopenFindingRequest)(nil),       // 17: riskprofiler.correlator.v1.ReopenFindingRequest
-	(*ReevaluateRequest)(nil),          // 18: riskprofiler.correlator.v1.ReevaluateRequest
-	(*ReevaluateResponse)(nil),         // 19: riskprofiler.correlator.v1.ReevaluateResponse
-	(*ListChecksRequest)(nil),          // 20: riskprofiler.correlator.v1.ListChecksRequest
-	(*ListChecksResponse)(nil),         // 21: riskprofiler.correlator.v1.ListChecksResponse
-	(*EvaluateAssessmentRequest)(nil),  // 22: riskprofiler.correlator.v1.EvaluateAssessmentRequest
-	(*EvaluateAssessmentResponse)(nil), // 23: riskprofiler.correlator.v1.EvaluateAssessmentResponse
-	(*GetAssetFindingsRequest)(nil),    // 24: riskprofiler.correlator.v1.GetAssetFindingsRequest
-	(*GetAssetFindingsResponse)(nil),   // 25: riskprofiler.correlator.v1.GetAssetFindingsResponse
-	(v1.Severity)(0),                   // 26: riskprofiler.model.v1.Severity
-	(v1.AssetKind)(0),                  // 27: riskprofiler.model.v1.AssetKind
-	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
-	(v1.ScanType)(0),                   // 29: riskprofiler.model.v1.ScanType
+	(*VulnerabilityMatch)(nil),         // 3: riskprofiler.correlator.v1.VulnerabilityMatch
+	(*FindingEvidence)(nil),            // 4: riskprofiler.correlator.v1.FindingEvidence
+	(*Triage)(nil),                     // 5: riskprofiler.correlator.v1.Triage
+	(*Risk)(nil),                       // 6: riskprofiler.correlator.v1.Risk
+	(*ScoreTerm)(nil),                  // 7: riskprofiler.correlator.v1.ScoreTerm
+	(*Check)(nil),                      // 8: riskprofiler.correlator.v1.Check
+	(*CheckExample)(nil),               // 9: riskprofiler.correlator.v1.CheckExample
+	(*CheckProblem)(nil),               // 10: riskprofiler.correlator.v1.CheckProblem
+	(*ListFindingsRequest)(nil),        // 11: riskprofiler.correlator.v1.ListFindingsRequest
+	(*ListFindingsResponse)(nil),       // 12: riskprofiler.correlator.v1.ListFindingsResponse
+	(*GetFindingRequest)(nil),          // 13: riskprofiler.correlator.v1.GetFindingRequest
+	(*ListRisksRequest)(nil),           // 14: riskprofiler.correlator.v1.ListRisksRequest
+	(*ListRisksResponse)(nil),          // 15: riskprofiler.correlator.v1.ListRisksResponse
+	(*GetRiskRequest)(nil),             // 16: riskprofiler.correlator.v1.GetRiskRequest
+	(*GetRiskResponse)(nil),            // 17: riskprofiler.correlator.v1.GetRiskResponse
+	(*AcceptFindingRequest)(nil),       // 18: riskprofiler.correlator.v1.AcceptFindingRequest
+	(*MarkFalsePositiveRequest)(nil),   // 19: riskprofiler.correlator.v1.MarkFalsePositiveRequest
+	(*ReopenFindingRequest)(nil),       // 20: riskprofiler.correlator.v1.ReopenFindingRequest
+	(*ReevaluateRequest)(nil),          // 21: riskprofiler.correlator.v1.ReevaluateRequest
+	(*ReevaluateResponse)(nil),         // 22: riskprofiler.correlator.v1.ReevaluateResponse
+	(*ListChecksRequest)(nil),          // 23: riskprofiler.correlator.v1.ListChecksRequest
+	(*ListChecksResponse)(nil),         // 24: riskprofiler.correlator.v1.ListChecksResponse
+	(*GetCheckRequest)(nil),            // 25: riskprofiler.correlator.v1.GetCheckRequest
+	(*CreateCheckRequest)(nil),         // 26: riskprofiler.correlator.v1.CreateCheckRequest
+	(*UpdateCheckRequest)(nil),         // 27: riskprofiler.correlator.v1.UpdateCheckRequest
+	(*DeleteCheckRequest)(nil),         // 28: riskprofiler.correlator.v1.DeleteCheckRequest
+	(*TestCheckRequest)(nil),           // 29: riskprofiler.correlator.v1.TestCheckRequest
+	(*TestCheckResponse)(nil),          // 30: riskprofiler.correlator.v1.TestCheckResponse
+	(*DisableCheckRequest)(nil),        // 31: riskprofiler.correlator.v1.DisableCheckRequest
+	(*EnableCheckRequest)(nil),         // 32: riskprofiler.correlator.v1.EnableCheckRequest
+	(*Reevaluation)(nil),               // 33: riskprofiler.correlator.v1.Reevaluation
+	(*EvaluateAssessmentRequest)(nil),  // 34: riskprofiler.correlator.v1.EvaluateAssessmentRequest
+	(*EvaluateAssessmentResponse)(nil), // 35: riskprofiler.correlator.v1.EvaluateAssessmentResponse
+	(*GetAssetFindingsRequest)(nil),    // 36: riskprofiler.correlator.v1.GetAssetFindingsRequest
+	(*GetAssetFindingsResponse)(nil),   // 37: riskprofiler.correlator.v1.GetAssetFindingsResponse
+	(v1.Severity)(0),                   // 38: riskprofiler.model.v1.Severity
+	(v1.AssetKind)(0),                  // 39: riskprofiler.model.v1.AssetKind
+	(*timestamppb.Timestamp)(nil),      // 40: google.protobuf.Timestamp
+	(*v1.Cvss)(nil),                    // 41: riskprofiler.model.v1.Cvss
+	(*v1.Kev)(nil),                     // 42: riskprofiler.model.v1.Kev
+	(*v1.Epss)(nil),                    // 43: riskprofiler.model.v1.Epss
+	(*v1.Ssvc)(nil),                    // 44: riskprofiler.model.v1.Ssvc
+	(v1.ScanType)(0),                   // 45: riskprofiler.model.v1.ScanType
+	(*structpb.Struct)(nil),            // 46: google.protobuf.Struct
+	(*emptypb.Empty)(nil),              // 47: google.protobuf.Empty
 }
 var file_riskprofiler_correlator_v1_correlator_service_proto_depIdxs = []int32{
-	26, // 0: riskprofiler.correlator.v1.Finding.severity:type_name -> riskprofiler.model.v1.Severity
-	27, // 1: riskprofiler.correlator.v1.Finding.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
+	38, // 0: riskprofiler.correlator.v1.Finding.severity:type_name -> riskprofiler.model.v1.Severity
+	39, // 1: riskprofiler.correlator.v1.Finding.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
 	0,  // 2: riskprofiler.correlator.v1.Finding.state:type_name -> riskprofiler.correlator.v1.Finding.State
-	3,  // 3: riskprofiler.correlator.v1.Finding.evidence:type_name -> riskprofiler.correlator.v1.FindingEvidence
-	28, // 4: riskprofiler.correlator.v1.Finding.first_seen:type_name -> google.protobuf.Timestamp
-	28, // 5: riskprofiler.correlator.v1.Finding.last_seen:type_name -> google.protobuf.Timestamp
-	28, // 6: riskprofiler.correlator.v1.Finding.resolved_time:type_name -> google.protobuf.Timestamp
-	4,  // 7: riskprofiler.correlator.v1.Finding.triage:type_name -> riskprofiler.correlator.v1.Triage
-	28, // 8: riskprofiler.correlator.v1.Finding.due_time:type_name -> google.protobuf.Timestamp
-	29, // 9: riskprofiler.correlator.v1.FindingEvidence.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	28, // 10: riskprofiler.correlator.v1.FindingEvidence.seen:type_name -> google.protobuf.Timestamp
-	28, // 11: riskprofiler.correlator.v1.Triage.time:type_name -> google.protobuf.Timestamp
-	28, // 12: riskprofiler.correlator.v1.Triage.expire_time:type_name -> google.protobuf.Timestamp
-	26, // 13: riskprofiler.correlator.v1.Risk.severity:type_name -> riskprofiler.model.v1.Severity
-	6,  // 14: riskprofiler.correlator.v1.Risk.terms:type_name -> riskprofiler.correlator.v1.ScoreTerm
-	1,  // 15: riskprofiler.correlator.v1.Risk.state:type_name -> riskprofiler.correlator.v1.Risk.State
-	28, // 16: riskprofiler.correlator.v1.Risk.first_seen:type_name -> google.protobuf.Timestamp
-	28, // 17: riskprofiler.correlator.v1.Risk.last_seen:type_name -> google.protobuf.Timestamp
-	28, // 18: riskprofiler.correlator.v1.Risk.due_time:type_name -> google.protobuf.Timestamp
-	26, // 19: riskprofiler.correlator.v1.Check.severity:type_name -> riskprofiler.model.v1.Severity
-	2,  // 20: riskprofiler.correlator.v1.ListFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
-	5,  // 21: riskprofiler.correlator.v1.ListRisksResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
-	5,  // 22: riskprofiler.correlator.v1.GetRiskResponse.risk:type_name -> riskprofiler.correlator.v1.Risk
-	2,  // 23: riskprofiler.correlator.v1.GetRiskResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
-	28, // 24: riskprofiler.correlator.v1.AcceptFindingRequest.expire_time:type_name -> google.protobuf.Timestamp
-	7,  // 25: riskprofiler.correlator.v1.ListChecksResponse.checks:type_name -> riskprofiler.correlator.v1.Check
-	2,  // 26: riskprofiler.correlator.v1.GetAssetFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
-	5,  // 27: riskprofiler.correlator.v1.GetAssetFindingsResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
-	8,  // 28: riskprofiler.correlator.v1.CorrelatorService.ListFindings:input_type -> riskprofiler.correlator.v1.ListFindingsRequest
-	10, // 29: riskprofiler.correlator.v1.CorrelatorService.GetFinding:input_type -> riskprofiler.correlator.v1.GetFindingRequest
-	11, // 30: riskprofiler.correlator.v1.CorrelatorService.ListRisks:input_type -> riskprofiler.correlator.v1.ListRisksRequest
-	13, // 31: riskprofiler.correlator.v1.CorrelatorService.GetRisk:input_type -> riskprofiler.correlator.v1.GetRiskRequest
-	15, // 32: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:input_type -> riskprofiler.correlator.v1.AcceptFindingRequest
-	16, // 33: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:input_type -> riskprofiler.correlator.v1.MarkFalsePositiveRequest
-	17, // 34: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:input_type -> riskprofiler.correlator.v1.ReopenFindingRequest
-	18, // 35: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:input_type -> riskprofiler.correlator.v1.ReevaluateRequest
-	20, // 36: riskprofiler.correlator.v1.CorrelatorService.ListChecks:input_type -> riskprofiler.correlator.v1.ListChecksRequest
-	24, // 37: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:input_type -> riskprofiler.correlator.v1.GetAssetFindingsRequest
-	22, // 38: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:input_type -> riskprofiler.correlator.v1.EvaluateAssessmentRequest
-	9,  // 39: riskprofiler.correlator.v1.CorrelatorService.ListFindings:output_type -> riskprofiler.correlator.v1.ListFindingsResponse
-	2,  // 40: riskprofiler.correlator.v1.CorrelatorService.GetFinding:output_type -> riskprofiler.correlator.v1.Finding
-	12, // 41: riskprofiler.correlator.v1.CorrelatorService.ListRisks:output_type -> riskprofiler.correlator.v1.ListRisksResponse
-	14, // 42: riskprofiler.correlator.v1.CorrelatorService.GetRisk:output_type -> riskprofiler.correlator.v1.GetRiskResponse
-	2,  // 43: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:output_type -> riskprofiler.correlator.v1.Finding
-	2,  // 44: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:output_type -> riskprofiler.correlator.v1.Finding
-	2,  // 45: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:output_type -> riskprofiler.correlator.v1.Finding
-	19, // 46: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:output_type -> riskprofiler.correlator.v1.ReevaluateResponse
-	21, // 47: riskprofiler.correlator.v1.CorrelatorService.ListChecks:output_type -> riskprofiler.correlator.v1.ListChecksResponse
-	25, // 48: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:output_type -> riskprofiler.correlator.v1.GetAssetFindingsResponse
-	23, // 49: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:output_type -> riskprofiler.correlator.v1.EvaluateAssessmentResponse
-	39, // [39:50] is the sub-list for method output_type
-	28, // [28:39] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	4,  // 3: riskprofiler.correlator.v1.Finding.evidence:type_name -> riskprofiler.correlator.v1.FindingEvidence
+	40, // 4: riskprofiler.correlator.v1.Finding.first_seen:type_name -> google.protobuf.Timestamp
+	40, // 5: riskprofiler.correlator.v1.Finding.last_seen:type_name -> google.protobuf.Timestamp
+	40, // 6: riskprofiler.correlator.v1.Finding.resolved_time:type_name -> google.protobuf.Timestamp
+	5,  // 7: riskprofiler.correlator.v1.Finding.triage:type_name -> riskprofiler.correlator.v1.Triage
+	40, // 8: riskprofiler.correlator.v1.Finding.due_time:type_name -> google.protobuf.Timestamp
+	3,  // 9: riskprofiler.correlator.v1.Finding.matches:type_name -> riskprofiler.correlator.v1.VulnerabilityMatch
+	41, // 10: riskprofiler.correlator.v1.VulnerabilityMatch.cvss:type_name -> riskprofiler.model.v1.Cvss
+	42, // 11: riskprofiler.correlator.v1.VulnerabilityMatch.kev:type_name -> riskprofiler.model.v1.Kev
+	43, // 12: riskprofiler.correlator.v1.VulnerabilityMatch.epss:type_name -> riskprofiler.model.v1.Epss
+	44, // 13: riskprofiler.correlator.v1.VulnerabilityMatch.ssvc:type_name -> riskprofiler.model.v1.Ssvc
+	40, // 14: riskprofiler.correlator.v1.VulnerabilityMatch.since:type_name -> google.protobuf.Timestamp
+	45, // 15: riskprofiler.correlator.v1.FindingEvidence.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	40, // 16: riskprofiler.correlator.v1.FindingEvidence.seen:type_name -> google.protobuf.Timestamp
+	40, // 17: riskprofiler.correlator.v1.Triage.time:type_name -> google.protobuf.Timestamp
+	40, // 18: riskprofiler.correlator.v1.Triage.expire_time:type_name -> google.protobuf.Timestamp
+	38, // 19: riskprofiler.correlator.v1.Risk.severity:type_name -> riskprofiler.model.v1.Severity
+	7,  // 20: riskprofiler.correlator.v1.Risk.terms:type_name -> riskprofiler.correlator.v1.ScoreTerm
+	1,  // 21: riskprofiler.correlator.v1.Risk.state:type_name -> riskprofiler.correlator.v1.Risk.State
+	40, // 22: riskprofiler.correlator.v1.Risk.first_seen:type_name -> google.protobuf.Timestamp
+	40, // 23: riskprofiler.correlator.v1.Risk.last_seen:type_name -> google.protobuf.Timestamp
+	40, // 24: riskprofiler.correlator.v1.Risk.due_time:type_name -> google.protobuf.Timestamp
+	38, // 25: riskprofiler.correlator.v1.Check.severity:type_name -> riskprofiler.model.v1.Severity
+	9,  // 26: riskprofiler.correlator.v1.Check.holds:type_name -> riskprofiler.correlator.v1.CheckExample
+	9,  // 27: riskprofiler.correlator.v1.Check.not_holds:type_name -> riskprofiler.correlator.v1.CheckExample
+	40, // 28: riskprofiler.correlator.v1.Check.create_time:type_name -> google.protobuf.Timestamp
+	40, // 29: riskprofiler.correlator.v1.Check.update_time:type_name -> google.protobuf.Timestamp
+	10, // 30: riskprofiler.correlator.v1.Check.problem:type_name -> riskprofiler.correlator.v1.CheckProblem
+	46, // 31: riskprofiler.correlator.v1.CheckExample.fact:type_name -> google.protobuf.Struct
+	46, // 32: riskprofiler.correlator.v1.CheckExample.asset:type_name -> google.protobuf.Struct
+	40, // 33: riskprofiler.correlator.v1.CheckExample.now:type_name -> google.protobuf.Timestamp
+	40, // 34: riskprofiler.correlator.v1.CheckProblem.time:type_name -> google.protobuf.Timestamp
+	2,  // 35: riskprofiler.correlator.v1.ListFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
+	6,  // 36: riskprofiler.correlator.v1.ListRisksResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
+	6,  // 37: riskprofiler.correlator.v1.GetRiskResponse.risk:type_name -> riskprofiler.correlator.v1.Risk
+	2,  // 38: riskprofiler.correlator.v1.GetRiskResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
+	40, // 39: riskprofiler.correlator.v1.AcceptFindingRequest.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 40: riskprofiler.correlator.v1.ListChecksResponse.checks:type_name -> riskprofiler.correlator.v1.Check
+	8,  // 41: riskprofiler.correlator.v1.CreateCheckRequest.check:type_name -> riskprofiler.correlator.v1.Check
+	8,  // 42: riskprofiler.correlator.v1.UpdateCheckRequest.check:type_name -> riskprofiler.correlator.v1.Check
+	8,  // 43: riskprofiler.correlator.v1.TestCheckRequest.check:type_name -> riskprofiler.correlator.v1.Check
+	40, // 44: riskprofiler.correlator.v1.Reevaluation.since:type_name -> google.protobuf.Timestamp
+	2,  // 45: riskprofiler.correlator.v1.GetAssetFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
+	6,  // 46: riskprofiler.correlator.v1.GetAssetFindingsResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
+	11, // 47: riskprofiler.correlator.v1.CorrelatorService.ListFindings:input_type -> riskprofiler.correlator.v1.ListFindingsRequest
+	13, // 48: riskprofiler.correlator.v1.CorrelatorService.GetFinding:input_type -> riskprofiler.correlator.v1.GetFindingRequest
+	14, // 49: riskprofiler.correlator.v1.CorrelatorService.ListRisks:input_type -> riskprofiler.correlator.v1.ListRisksRequest
+	16, // 50: riskprofiler.correlator.v1.CorrelatorService.GetRisk:input_type -> riskprofiler.correlator.v1.GetRiskRequest
+	18, // 51: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:input_type -> riskprofiler.correlator.v1.AcceptFindingRequest
+	19, // 52: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:input_type -> riskprofiler.correlator.v1.MarkFalsePositiveRequest
+	20, // 53: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:input_type -> riskprofiler.correlator.v1.ReopenFindingRequest
+	21, // 54: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:input_type -> riskprofiler.correlator.v1.ReevaluateRequest
+	23, // 55: riskprofiler.correlator.v1.CorrelatorService.ListChecks:input_type -> riskprofiler.correlator.v1.ListChecksRequest
+	25, // 56: riskprofiler.correlator.v1.CorrelatorService.GetCheck:input_type -> riskprofiler.correlator.v1.GetCheckRequest
+	26, // 57: riskprofiler.correlator.v1.CorrelatorService.CreateCheck:input_type -> riskprofiler.correlator.v1.CreateCheckRequest
+	27, // 58: riskprofiler.correlator.v1.CorrelatorService.UpdateCheck:input_type -> riskprofiler.correlator.v1.UpdateCheckRequest
+	28, // 59: riskprofiler.correlator.v1.CorrelatorService.DeleteCheck:input_type -> riskprofiler.correlator.v1.DeleteCheckRequest
+	29, // 60: riskprofiler.correlator.v1.CorrelatorService.TestCheck:input_type -> riskprofiler.correlator.v1.TestCheckRequest
+	31, // 61: riskprofiler.correlator.v1.CorrelatorService.DisableCheck:input_type -> riskprofiler.correlator.v1.DisableCheckRequest
+	32, // 62: riskprofiler.correlator.v1.CorrelatorService.EnableCheck:input_type -> riskprofiler.correlator.v1.EnableCheckRequest
+	36, // 63: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:input_type -> riskprofiler.correlator.v1.GetAssetFindingsRequest
+	34, // 64: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:input_type -> riskprofiler.correlator.v1.EvaluateAssessmentRequest
+	12, // 65: riskprofiler.correlator.v1.CorrelatorService.ListFindings:output_type -> riskprofiler.correlator.v1.ListFindingsResponse
+	2,  // 66: riskprofiler.correlator.v1.CorrelatorService.GetFinding:output_type -> riskprofiler.correlator.v1.Finding
+	15, // 67: riskprofiler.correlator.v1.CorrelatorService.ListRisks:output_type -> riskprofiler.correlator.v1.ListRisksResponse
+	17, // 68: riskprofiler.correlator.v1.CorrelatorService.GetRisk:output_type -> riskprofiler.correlator.v1.GetRiskResponse
+	2,  // 69: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:output_type -> riskprofiler.correlator.v1.Finding
+	2,  // 70: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:output_type -> riskprofiler.correlator.v1.Finding
+	2,  // 71: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:output_type -> riskprofiler.correlator.v1.Finding
+	22, // 72: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:output_type -> riskprofiler.correlator.v1.ReevaluateResponse
+	24, // 73: riskprofiler.correlator.v1.CorrelatorService.ListChecks:output_type -> riskprofiler.correlator.v1.ListChecksResponse
+	8,  // 74: riskprofiler.correlator.v1.CorrelatorService.GetCheck:output_type -> riskprofiler.correlator.v1.Check
+	8,  // 75: riskprofiler.correlator.v1.CorrelatorService.CreateCheck:output_type -> riskprofiler.correlator.v1.Check
+	8,  // 76: riskprofiler.correlator.v1.CorrelatorService.UpdateCheck:output_type -> riskprofiler.correlator.v1.Check
+	47, // 77: riskprofiler.correlator.v1.CorrelatorService.DeleteCheck:output_type -> google.protobuf.Empty
+	30, // 78: riskprofiler.correlator.v1.CorrelatorService.TestCheck:output_type -> riskprofiler.correlator.v1.TestCheckResponse
+	8,  // 79: riskprofiler.correlator.v1.CorrelatorService.DisableCheck:output_type -> riskprofiler.correlator.v1.Check
+	8,  // 80: riskprofiler.correlator.v1.CorrelatorService.EnableCheck:output_type -> riskprofiler.correlator.v1.Check
+	37, // 81: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:output_type -> riskprofiler.correlator.v1.GetAssetFindingsResponse
+	35, // 82: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:output_type -> riskprofiler.correlator.v1.EvaluateAssessmentResponse
+	65, // [65:83] is the sub-list for method output_type
+	47, // [47:65] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_correlator_v1_correlator_service_proto_init() }
@@ -2241,7 +3332,7 @@ func file_riskprofiler_correlator_v1_correlator_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc), len(file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   24,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -13,6 +13,7 @@ import (
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
 )
 
 // This is a compile-time assertion to ensure that this generated file
@@ -30,6 +31,13 @@ const (
 	CorrelatorService_ReopenFinding_FullMethodName      = "/riskprofiler.correlator.v1.CorrelatorService/ReopenFinding"
 	CorrelatorService_Reevaluate_FullMethodName         = "/riskprofiler.correlator.v1.CorrelatorService/Reevaluate"
 	CorrelatorService_ListChecks_FullMethodName         = "/riskprofiler.correlator.v1.CorrelatorService/ListChecks"
+	CorrelatorService_GetCheck_FullMethodName           = "/riskprofiler.correlator.v1.CorrelatorService/GetCheck"
+	CorrelatorService_CreateCheck_FullMethodName        = "/riskprofiler.correlator.v1.CorrelatorService/CreateCheck"
+	CorrelatorService_UpdateCheck_FullMethodName        = "/riskprofiler.correlator.v1.CorrelatorService/UpdateCheck"
+	CorrelatorService_DeleteCheck_FullMethodName        = "/riskprofiler.correlator.v1.CorrelatorService/DeleteCheck"
+	CorrelatorService_TestCheck_FullMethodName          = "/riskprofiler.correlator.v1.CorrelatorService/TestCheck"
+	CorrelatorService_DisableCheck_FullMethodName       = "/riskprofiler.correlator.v1.CorrelatorService/DisableCheck"
+	CorrelatorService_EnableCheck_FullMethodName        = "/riskprofiler.correlator.v1.CorrelatorService/EnableCheck"
 	CorrelatorService_GetAssetFindings_FullMethodName   = "/riskprofiler.correlator.v1.CorrelatorService/GetAssetFindings"
 	CorrelatorService_EvaluateAssessment_FullMethodName = "/riskprofiler.correlator.v1.CorrelatorService/EvaluateAssessment"
 )
@@ -58,6 +66,21 @@ type CorrelatorServiceClient interface {
 	Reevaluate(ctx context.Context, in *ReevaluateRequest, opts ...grpc.CallOption) (*ReevaluateResponse, error)
 	// ListChecks lists the check catalogue.
 	ListChecks(ctx context.Context, in *ListChecksRequest, opts ...grpc.CallOption) (*ListChecksResponse, error)
+	// GetCheck returns one check with its examples.
+	GetCheck(ctx context.Context, in *GetCheckRequest, opts ...grpc.CallOption) (*Check, error)
+	// CreateCheck adds a check of the tenant's own. Its examples run before it is stored; it is evaluated on all assets that have
+	// facts it reads.
+	CreateCheck(ctx context.Context, in *CreateCheckRequest, opts ...grpc.CallOption) (*Check, error)
+	// UpdateCheck replaces a check of the tenant's own; its version grows by one.
+	UpdateCheck(ctx context.Context, in *UpdateCheckRequest, opts ...grpc.CallOption) (*Check, error)
+	// DeleteCheck removes a check of the tenant's own with its findings.
+	DeleteCheck(ctx context.Context, in *DeleteCheckRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// TestCheck does with a check all that CreateCheck does before it stores it, and stores nothing.
+	TestCheck(ctx context.Context, in *TestCheckRequest, opts ...grpc.CallOption) (*TestCheckResponse, error)
+	// DisableCheck switches a check off for the tenant: it is evaluated no more, and its findings go.
+	DisableCheck(ctx context.Context, in *DisableCheckRequest, opts ...grpc.CallOption) (*Check, error)
+	// EnableCheck switches a check on again.
+	EnableCheck(ctx context.Context, in *EnableCheckRequest, opts ...grpc.CallOption) (*Check, error)
 	// GetAssetFindings returns all findings and risks of one asset.
 	GetAssetFindings(ctx context.Context, in *GetAssetFindingsRequest, opts ...grpc.CallOption) (*GetAssetFindingsResponse, error)
 	// EvaluateAssessment evaluates one page of the assets that an assessment reached.
@@ -162,6 +185,76 @@ func (c *correlatorServiceClient) ListChecks(ctx context.Context, in *ListChecks
 	return out, nil
 }
 
+func (c *correlatorServiceClient) GetCheck(ctx context.Context, in *GetCheckRequest, opts ...grpc.CallOption) (*Check, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Check)
+	err := c.cc.Invoke(ctx, CorrelatorService_GetCheck_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *correlatorServiceClient) CreateCheck(ctx context.Context, in *CreateCheckRequest, opts ...grpc.CallOption) (*Check, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Check)
+	err := c.cc.Invoke(ctx, CorrelatorService_CreateCheck_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *correlatorServiceClient) UpdateCheck(ctx context.Context, in *UpdateCheckRequest, opts ...grpc.CallOption) (*Check, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Check)
+	err := c.cc.Invoke(ctx, CorrelatorService_UpdateCheck_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *correlatorServiceClient) DeleteCheck(ctx context.Context, in *DeleteCheckRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, CorrelatorService_DeleteCheck_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *correlatorServiceClient) TestCheck(ctx context.Context, in *TestCheckRequest, opts ...grpc.CallOption) (*TestCheckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestCheckResponse)
+	err := c.cc.Invoke(ctx, CorrelatorService_TestCheck_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *correlatorServiceClient) DisableCheck(ctx context.Context, in *DisableCheckRequest, opts ...grpc.CallOption) (*Check, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Check)
+	err := c.cc.Invoke(ctx, CorrelatorService_DisableCheck_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *correlatorServiceClient) EnableCheck(ctx context.Context, in *EnableCheckRequest, opts ...grpc.CallOption) (*Check, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Check)
+	err := c.cc.Invoke(ctx, CorrelatorService_EnableCheck_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *correlatorServiceClient) GetAssetFindings(ctx context.Context, in *GetAssetFindingsRequest, opts ...grpc.CallOption) (*GetAssetFindingsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetAssetFindingsResponse)
@@ -206,6 +299,21 @@ type CorrelatorServiceServer interface {
 	Reevaluate(context.Context, *ReevaluateRequest) (*ReevaluateResponse, error)
 	// ListChecks lists the check catalogue.
 	ListChecks(context.Context, *ListChecksRequest) (*ListChecksResponse, error)
+	// GetCheck returns one check with its examples.
+	GetCheck(context.Context, *GetCheckRequest) (*Check, error)
+	// CreateCheck adds a check of the tenant's own. Its examples run before it is stored; it is evaluated on all assets that have
+	// facts it reads.
+	CreateCheck(context.Context, *CreateCheckRequest) (*Check, error)
+	// UpdateCheck replaces a check of the tenant's own; its version grows by one.
+	UpdateCheck(context.Context, *UpdateCheckRequest) (*Check, error)
+	// DeleteCheck removes a check of the tenant's own with its findings.
+	DeleteCheck(context.Context, *DeleteCheckRequest) (*emptypb.Empty, error)
+	// TestCheck does with a check all that CreateCheck does before it stores it, and stores nothing.
+	TestCheck(context.Context, *TestCheckRequest) (*TestCheckResponse, error)
+	// DisableCheck switches a check off for the tenant: it is evaluated no more, and its findings go.
+	DisableCheck(context.Context, *DisableCheckRequest) (*Check, error)
+	// EnableCheck switches a check on again.
+	EnableCheck(context.Context, *EnableCheckRequest) (*Check, error)
 	// GetAssetFindings returns all findings and risks of one asset.
 	GetAssetFindings(context.Context, *GetAssetFindingsRequest) (*GetAssetFindingsResponse, error)
 	// EvaluateAssessment evaluates one page of the assets that an assessment reached.
@@ -246,6 +354,27 @@ func (UnimplementedCorrelatorServiceServer) Reevaluate(context.Context, *Reevalu
 }
 func (UnimplementedCorrelatorServiceServer) ListChecks(context.Context, *ListChecksRequest) (*ListChecksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListChecks not implemented")
+}
+func (UnimplementedCorrelatorServiceServer) GetCheck(context.Context, *GetCheckRequest) (*Check, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCheck not implemented")
+}
+func (UnimplementedCorrelatorServiceServer) CreateCheck(context.Context, *CreateCheckRequest) (*Check, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateCheck not implemented")
+}
+func (UnimplementedCorrelatorServiceServer) UpdateCheck(context.Context, *UpdateCheckRequest) (*Check, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateCheck not implemented")
+}
+func (UnimplementedCorrelatorServiceServer) DeleteCheck(context.Context, *DeleteCheckRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteCheck not implemented")
+}
+func (UnimplementedCorrelatorServiceServer) TestCheck(context.Context, *TestCheckRequest) (*TestCheckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestCheck not implemented")
+}
+func (UnimplementedCorrelatorServiceServer) DisableCheck(context.Context, *DisableCheckRequest) (*Check, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisableCheck not implemented")
+}
+func (UnimplementedCorrelatorServiceServer) EnableCheck(context.Context, *EnableCheckRequest) (*Check, error) {
+	return nil, status.Error(codes.Unimplemented, "method EnableCheck not implemented")
 }
 func (UnimplementedCorrelatorServiceServer) GetAssetFindings(context.Context, *GetAssetFindingsRequest) (*GetAssetFindingsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAssetFindings not implemented")
@@ -436,6 +565,132 @@ func _CorrelatorService_ListChecks_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CorrelatorService_GetCheck_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CorrelatorServiceServer).GetCheck(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CorrelatorService_GetCheck_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CorrelatorServiceServer).GetCheck(ctx, req.(*GetCheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CorrelatorService_CreateCheck_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateCheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CorrelatorServiceServer).CreateCheck(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CorrelatorService_CreateCheck_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CorrelatorServiceServer).CreateCheck(ctx, req.(*CreateCheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CorrelatorService_UpdateCheck_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateCheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CorrelatorServiceServer).UpdateCheck(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CorrelatorService_UpdateCheck_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CorrelatorServiceServer).UpdateCheck(ctx, req.(*UpdateCheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CorrelatorService_DeleteCheck_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteCheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CorrelatorServiceServer).DeleteCheck(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CorrelatorService_DeleteCheck_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CorrelatorServiceServer).DeleteCheck(ctx, req.(*DeleteCheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CorrelatorService_TestCheck_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestCheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CorrelatorServiceServer).TestCheck(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CorrelatorService_TestCheck_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CorrelatorServiceServer).TestCheck(ctx, req.(*TestCheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CorrelatorService_DisableCheck_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisableCheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CorrelatorServiceServer).DisableCheck(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CorrelatorService_DisableCheck_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CorrelatorServiceServer).DisableCheck(ctx, req.(*DisableCheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CorrelatorService_EnableCheck_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EnableCheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CorrelatorServiceServer).EnableCheck(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CorrelatorService_EnableCheck_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CorrelatorServiceServer).EnableCheck(ctx, req.(*EnableCheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CorrelatorService_GetAssetFindings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetAssetFindingsRequest)
 	if err := dec(in); err != nil {
@@ -514,6 +769,34 @@ var CorrelatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListChecks",
 			Handler:    _CorrelatorService_ListChecks_Handler,
+		},
+		{
+			MethodName: "GetCheck",
+			Handler:    _CorrelatorService_GetCheck_Handler,
+		},
+		{
+			MethodName: "CreateCheck",
+			Handler:    _CorrelatorService_CreateCheck_Handler,
+		},
+		{
+			MethodName: "UpdateCheck",
+			Handler:    _CorrelatorService_UpdateCheck_Handler,
+		},
+		{
+			MethodName: "DeleteCheck",
+			Handler:    _CorrelatorService_DeleteCheck_Handler,
+		},
+		{
+			MethodName: "TestCheck",
+			Handler:    _CorrelatorService_TestCheck_Handler,
+		},
+		{
+			MethodName: "DisableCheck",
+			Handler:    _CorrelatorService_DisableCheck_Handler,
+		},
+		{
+			MethodName: "EnableCheck",
+			Handler:    _CorrelatorService_EnableCheck_Handler,
 		},
 		{
 			MethodName: "GetAssetFindings",

@@ -39,6 +39,8 @@ const (
 	ProofMethod_PROOF_METHOD_DNS_TXT ProofMethod = 1
 	// File at /.well-known/riskprofiler-challenge.txt, no redirect to another host.
 	ProofMethod_PROOF_METHOD_HTTP_FILE ProofMethod = 2
+	// A role in the cloud account that we can assume with the token as external id, and with no other.
+	ProofMethod_PROOF_METHOD_CLOUD_ROLE ProofMethod = 3
 )
 
 // Enum value maps for ProofMethod.
@@ -47,11 +49,13 @@ var (
 		0: "PROOF_METHOD_UNSPECIFIED",
 		1: "PROOF_METHOD_DNS_TXT",
 		2: "PROOF_METHOD_HTTP_FILE",
+		3: "PROOF_METHOD_CLOUD_ROLE",
 	}
 	ProofMethod_value = map[string]int32{
 		"PROOF_METHOD_UNSPECIFIED": 0,
 		"PROOF_METHOD_DNS_TXT":     1,
 		"PROOF_METHOD_HTTP_FILE":   2,
+		"PROOF_METHOD_CLOUD_ROLE":  3,
 	}
 )
 
@@ -82,6 +86,62 @@ func (ProofMethod) EnumDescriptor() ([]byte, []int) {
 	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{0}
 }
 
+// What happened.
+type Authorization_Event int32
+
+const (
+	Authorization_EVENT_UNSPECIFIED Authorization_Event = 0
+	// Scanning was authorised: by proof, by attestation, or to a higher or lower level.
+	Authorization_EVENT_GRANTED Authorization_Event = 1
+	// The proof was looked at again and is there; the authorisation lasts longer.
+	Authorization_EVENT_CONFIRMED Authorization_Event = 2
+	// The proof is gone, or time is over.
+	Authorization_EVENT_WITHDRAWN Authorization_Event = 3
+)
+
+// Enum value maps for Authorization_Event.
+var (
+	Authorization_Event_name = map[int32]string{
+		0: "EVENT_UNSPECIFIED",
+		1: "EVENT_GRANTED",
+		2: "EVENT_CONFIRMED",
+		3: "EVENT_WITHDRAWN",
+	}
+	Authorization_Event_value = map[string]int32{
+		"EVENT_UNSPECIFIED": 0,
+		"EVENT_GRANTED":     1,
+		"EVENT_CONFIRMED":   2,
+		"EVENT_WITHDRAWN":   3,
+	}
+)
+
+func (x Authorization_Event) Enum() *Authorization_Event {
+	p := new(Authorization_Event)
+	*p = x
+	return p
+}
+
+func (x Authorization_Event) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Authorization_Event) Descriptor() protoreflect.EnumDescriptor {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Authorization_Event) Type() protoreflect.EnumType {
+	return &file_riskprofiler_ingest_v1_ingest_service_proto_enumTypes[1]
+}
+
+func (x Authorization_Event) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Authorization_Event.Descriptor instead.
+func (Authorization_Event) EnumDescriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // Proof is one attempt to prove control of an asset.
 type Proof struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -94,9 +154,11 @@ type Proof struct {
 	Location string `protobuf:"bytes,4,opt,name=location,proto3" json:"location,omitempty"`
 	Verified bool   `protobuf:"varint,5,opt,name=verified,proto3" json:"verified,omitempty"`
 	// What was found instead, if it is not verified.
-	Problem       string                 `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	VerifyTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
+	Problem    string                 `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	VerifyTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
+	// What to do, in one line.
+	Instruction   string `protobuf:"bytes,9,opt,name=instruction,proto3" json:"instruction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -187,6 +249,323 @@ func (x *Proof) GetVerifyTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Proof) GetInstruction() string {
+	if x != nil {
+		return x.Instruction
+	}
+	return ""
+}
+
+// Authorization is one entry of the record of who authorised what.
+type Authorization struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `authorizations/{id}`; ids sort by time.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Resource name and value of the asset.
+	Asset      string              `protobuf:"bytes,2,opt,name=asset,proto3" json:"asset,omitempty"`
+	AssetValue string              `protobuf:"bytes,3,opt,name=asset_value,json=assetValue,proto3" json:"asset_value,omitempty"`
+	Event      Authorization_Event `protobuf:"varint,4,opt,name=event,proto3,enum=riskprofiler.ingest.v1.Authorization_Event" json:"event,omitempty"`
+	// dns-txt, http-file, cloud-role, operator, grant.
+	Method string `protobuf:"bytes,5,opt,name=method,proto3" json:"method,omitempty"`
+	// Up to what may be done.
+	Clearance v1.Clearance `protobuf:"varint,6,opt,name=clearance,proto3,enum=riskprofiler.model.v1.Clearance" json:"clearance,omitempty"`
+	// Who: the person or key, or the service that looked again.
+	Subject string `protobuf:"bytes,7,opt,name=subject,proto3" json:"subject,omitempty"`
+	// By which right, in the words of who authorised: contract, ticket; or what was found instead of a proof.
+	Reference  string                 `protobuf:"bytes,8,opt,name=reference,proto3" json:"reference,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Until when.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The proof it rests on, if any.
+	Proof         string `protobuf:"bytes,11,opt,name=proof,proto3" json:"proof,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Authorization) Reset() {
+	*x = Authorization{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Authorization) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Authorization) ProtoMessage() {}
+
+func (x *Authorization) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Authorization.ProtoReflect.Descriptor instead.
+func (*Authorization) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Authorization) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Authorization) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *Authorization) GetAssetValue() string {
+	if x != nil {
+		return x.AssetValue
+	}
+	return ""
+}
+
+func (x *Authorization) GetEvent() Authorization_Event {
+	if x != nil {
+		return x.Event
+	}
+	return Authorization_EVENT_UNSPECIFIED
+}
+
+func (x *Authorization) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Authorization) GetClearance() v1.Clearance {
+	if x != nil {
+		return x.Clearance
+	}
+	return v1.Clearance(0)
+}
+
+func (x *Authorization) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Authorization) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *Authorization) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Authorization) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Authorization) GetProof() string {
+	if x != nil {
+		return x.Proof
+	}
+	return ""
+}
+
+// Stop is one pull of the kill switch.
+type Stop struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `stops/{id}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// A name (it and all below it), an address, a range or a cloud account; empty: everything.
+	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// For all tenants (operators only).
+	AllTenants bool `protobuf:"varint,3,opt,name=all_tenants,json=allTenants,proto3" json:"all_tenants,omitempty"`
+	// `tenants/{id}`: for another tenant (operators only); empty: the caller's own.
+	Tenant        string                 `protobuf:"bytes,4,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreatedBy     string                 `protobuf:"bytes,7,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stop) Reset() {
+	*x = Stop{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stop) ProtoMessage() {}
+
+func (x *Stop) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stop.ProtoReflect.Descriptor instead.
+func (*Stop) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Stop) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Stop) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Stop) GetAllTenants() bool {
+	if x != nil {
+		return x.AllTenants
+	}
+	return false
+}
+
+func (x *Stop) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *Stop) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Stop) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Stop) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+// DoNotScanEntry is something that nobody may touch.
+type DoNotScanEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `doNotScan/{id}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// A name (it and all below it), an address, or a range of any size.
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Who asked for it and why; tenants do not see it.
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreatedBy     string                 `protobuf:"bytes,5,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoNotScanEntry) Reset() {
+	*x = DoNotScanEntry{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoNotScanEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoNotScanEntry) ProtoMessage() {}
+
+func (x *DoNotScanEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoNotScanEntry.ProtoReflect.Descriptor instead.
+func (*DoNotScanEntry) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DoNotScanEntry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DoNotScanEntry) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *DoNotScanEntry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DoNotScanEntry) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *DoNotScanEntry) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
 // Exclusion is something that must not be touched.
 type Exclusion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -203,7 +582,7 @@ type Exclusion struct {
 
 func (x *Exclusion) Reset() {
 	*x = Exclusion{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[1]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -215,7 +594,7 @@ func (x *Exclusion) String() string {
 func (*Exclusion) ProtoMessage() {}
 
 func (x *Exclusion) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[1]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -228,7 +607,7 @@ func (x *Exclusion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exclusion.ProtoReflect.Descriptor instead.
 func (*Exclusion) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{1}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Exclusion) GetName() string {
@@ -272,14 +651,19 @@ type ScopeDecision struct {
 	Target  *v1.Target             `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
 	Allowed bool                   `protobuf:"varint,2,opt,name=allowed,proto3" json:"allowed,omitempty"`
 	// The rule that decided, in one line.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What may be done at most, and what was asked for.
+	Granted v1.Clearance `protobuf:"varint,4,opt,name=granted,proto3,enum=riskprofiler.model.v1.Clearance" json:"granted,omitempty"`
+	Needed  v1.Clearance `protobuf:"varint,5,opt,name=needed,proto3,enum=riskprofiler.model.v1.Clearance" json:"needed,omitempty"`
+	// For a cloud account: how its owner lets us in.
+	Cloud         *v1.CloudAccess `protobuf:"bytes,6,opt,name=cloud,proto3" json:"cloud,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ScopeDecision) Reset() {
 	*x = ScopeDecision{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[2]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -291,7 +675,7 @@ func (x *ScopeDecision) String() string {
 func (*ScopeDecision) ProtoMessage() {}
 
 func (x *ScopeDecision) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[2]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -304,7 +688,7 @@ func (x *ScopeDecision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeDecision.ProtoReflect.Descriptor instead.
 func (*ScopeDecision) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{2}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ScopeDecision) GetTarget() *v1.Target {
@@ -328,6 +712,27 @@ func (x *ScopeDecision) GetReason() string {
 	return ""
 }
 
+func (x *ScopeDecision) GetGranted() v1.Clearance {
+	if x != nil {
+		return x.Granted
+	}
+	return v1.Clearance(0)
+}
+
+func (x *ScopeDecision) GetNeeded() v1.Clearance {
+	if x != nil {
+		return x.Needed
+	}
+	return v1.Clearance(0)
+}
+
+func (x *ScopeDecision) GetCloud() *v1.CloudAccess {
+	if x != nil {
+		return x.Cloud
+	}
+	return nil
+}
+
 // Request of CreateAsset.
 type CreateAssetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -338,7 +743,7 @@ type CreateAssetRequest struct {
 
 func (x *CreateAssetRequest) Reset() {
 	*x = CreateAssetRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[3]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +755,7 @@ func (x *CreateAssetRequest) String() string {
 func (*CreateAssetRequest) ProtoMessage() {}
 
 func (x *CreateAssetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[3]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +768,7 @@ func (x *CreateAssetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAssetRequest.ProtoReflect.Descriptor instead.
 func (*CreateAssetRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{3}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateAssetRequest) GetAsset() *v1.Asset {
@@ -383,7 +788,7 @@ type GetAssetRequest struct {
 
 func (x *GetAssetRequest) Reset() {
 	*x = GetAssetRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[4]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +800,7 @@ func (x *GetAssetRequest) String() string {
 func (*GetAssetRequest) ProtoMessage() {}
 
 func (x *GetAssetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[4]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +813,7 @@ func (x *GetAssetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAssetRequest.ProtoReflect.Descriptor instead.
 func (*GetAssetRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{4}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetAssetRequest) GetName() string {
@@ -432,7 +837,7 @@ type ListAssetsRequest struct {
 
 func (x *ListAssetsRequest) Reset() {
 	*x = ListAssetsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[5]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +849,7 @@ func (x *ListAssetsRequest) String() string {
 func (*ListAssetsRequest) ProtoMessage() {}
 
 func (x *ListAssetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[5]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +862,7 @@ func (x *ListAssetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAssetsRequest.ProtoReflect.Descriptor instead.
 func (*ListAssetsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{5}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListAssetsRequest) GetPageSize() int32 {
@@ -492,7 +897,7 @@ type ListAssetsResponse struct {
 
 func (x *ListAssetsResponse) Reset() {
 	*x = ListAssetsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[6]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +909,7 @@ func (x *ListAssetsResponse) String() string {
 func (*ListAssetsResponse) ProtoMessage() {}
 
 func (x *ListAssetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[6]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +922,7 @@ func (x *ListAssetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAssetsResponse.ProtoReflect.Descriptor instead.
 func (*ListAssetsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{6}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListAssetsResponse) GetAssets() []*v1.Asset {
@@ -546,7 +951,7 @@ type UpdateAssetRequest struct {
 
 func (x *UpdateAssetRequest) Reset() {
 	*x = UpdateAssetRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[7]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +963,7 @@ func (x *UpdateAssetRequest) String() string {
 func (*UpdateAssetRequest) ProtoMessage() {}
 
 func (x *UpdateAssetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[7]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +976,7 @@ func (x *UpdateAssetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAssetRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAssetRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{7}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateAssetRequest) GetAsset() *v1.Asset {
@@ -598,7 +1003,7 @@ type DeleteAssetRequest struct {
 
 func (x *DeleteAssetRequest) Reset() {
 	*x = DeleteAssetRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[8]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +1015,7 @@ func (x *DeleteAssetRequest) String() string {
 func (*DeleteAssetRequest) ProtoMessage() {}
 
 func (x *DeleteAssetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[8]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +1028,7 @@ func (x *DeleteAssetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAssetRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAssetRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{8}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteAssetRequest) GetName() string {
@@ -644,7 +1049,7 @@ type BatchImportAssetsRequest struct {
 
 func (x *BatchImportAssetsRequest) Reset() {
 	*x = BatchImportAssetsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[9]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +1061,7 @@ func (x *BatchImportAssetsRequest) String() string {
 func (*BatchImportAssetsRequest) ProtoMessage() {}
 
 func (x *BatchImportAssetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[9]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +1074,7 @@ func (x *BatchImportAssetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchImportAssetsRequest.ProtoReflect.Descriptor instead.
 func (*BatchImportAssetsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{9}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BatchImportAssetsRequest) GetTargets() []string {
@@ -691,7 +1096,7 @@ type BatchImportAssetsResponse struct {
 
 func (x *BatchImportAssetsResponse) Reset() {
 	*x = BatchImportAssetsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[10]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +1108,7 @@ func (x *BatchImportAssetsResponse) String() string {
 func (*BatchImportAssetsResponse) ProtoMessage() {}
 
 func (x *BatchImportAssetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[10]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +1121,7 @@ func (x *BatchImportAssetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchImportAssetsResponse.ProtoReflect.Descriptor instead.
 func (*BatchImportAssetsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{10}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BatchImportAssetsResponse) GetAssets() []*v1.Asset {
@@ -746,7 +1151,7 @@ type ImportProblem struct {
 
 func (x *ImportProblem) Reset() {
 	*x = ImportProblem{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[11]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +1163,7 @@ func (x *ImportProblem) String() string {
 func (*ImportProblem) ProtoMessage() {}
 
 func (x *ImportProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[11]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +1176,7 @@ func (x *ImportProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportProblem.ProtoReflect.Descriptor instead.
 func (*ImportProblem) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{11}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ImportProblem) GetPosition() uint32 {
@@ -797,16 +1202,18 @@ func (x *ImportProblem) GetProblem() string {
 
 // Request of CreateProof.
 type CreateProofRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Asset         string                 `protobuf:"bytes,1,opt,name=asset,proto3" json:"asset,omitempty"`
-	Method        ProofMethod            `protobuf:"varint,2,opt,name=method,proto3,enum=riskprofiler.ingest.v1.ProofMethod" json:"method,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Asset  string                 `protobuf:"bytes,1,opt,name=asset,proto3" json:"asset,omitempty"`
+	Method ProofMethod            `protobuf:"varint,2,opt,name=method,proto3,enum=riskprofiler.ingest.v1.ProofMethod" json:"method,omitempty"`
+	// For cloud-role: the role, such as an ARN; empty: the one of the usual name.
+	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateProofRequest) Reset() {
 	*x = CreateProofRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[12]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +1225,7 @@ func (x *CreateProofRequest) String() string {
 func (*CreateProofRequest) ProtoMessage() {}
 
 func (x *CreateProofRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[12]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +1238,7 @@ func (x *CreateProofRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateProofRequest.ProtoReflect.Descriptor instead.
 func (*CreateProofRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{12}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateProofRequest) GetAsset() string {
@@ -848,6 +1255,13 @@ func (x *CreateProofRequest) GetMethod() ProofMethod {
 	return ProofMethod_PROOF_METHOD_UNSPECIFIED
 }
 
+func (x *CreateProofRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
 // Request of VerifyProof.
 type VerifyProofRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -858,7 +1272,7 @@ type VerifyProofRequest struct {
 
 func (x *VerifyProofRequest) Reset() {
 	*x = VerifyProofRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[13]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1284,7 @@ func (x *VerifyProofRequest) String() string {
 func (*VerifyProofRequest) ProtoMessage() {}
 
 func (x *VerifyProofRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[13]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1297,7 @@ func (x *VerifyProofRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyProofRequest.ProtoReflect.Descriptor instead.
 func (*VerifyProofRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{13}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *VerifyProofRequest) GetName() string {
@@ -903,7 +1317,7 @@ type ListProofsRequest struct {
 
 func (x *ListProofsRequest) Reset() {
 	*x = ListProofsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[14]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1329,7 @@ func (x *ListProofsRequest) String() string {
 func (*ListProofsRequest) ProtoMessage() {}
 
 func (x *ListProofsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[14]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1342,7 @@ func (x *ListProofsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProofsRequest.ProtoReflect.Descriptor instead.
 func (*ListProofsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{14}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListProofsRequest) GetAsset() string {
@@ -948,7 +1362,7 @@ type ListProofsResponse struct {
 
 func (x *ListProofsResponse) Reset() {
 	*x = ListProofsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[15]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1374,7 @@ func (x *ListProofsResponse) String() string {
 func (*ListProofsResponse) ProtoMessage() {}
 
 func (x *ListProofsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[15]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1387,7 @@ func (x *ListProofsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProofsResponse.ProtoReflect.Descriptor instead.
 func (*ListProofsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{15}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListProofsResponse) GetProofs() []*Proof {
@@ -988,14 +1402,18 @@ type AttestAssetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Why the operator may authorise this: contract, ownership.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How much may be done; unspecified: standard.
+	Clearance v1.Clearance `protobuf:"varint,3,opt,name=clearance,proto3,enum=riskprofiler.model.v1.Clearance" json:"clearance,omitempty"`
+	// Until when, at most 366 days; unset: 30 days.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttestAssetRequest) Reset() {
 	*x = AttestAssetRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[16]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1425,7 @@ func (x *AttestAssetRequest) String() string {
 func (*AttestAssetRequest) ProtoMessage() {}
 
 func (x *AttestAssetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[16]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1438,7 @@ func (x *AttestAssetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttestAssetRequest.ProtoReflect.Descriptor instead.
 func (*AttestAssetRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{16}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AttestAssetRequest) GetName() string {
@@ -1037,6 +1455,592 @@ func (x *AttestAssetRequest) GetReason() string {
 	return ""
 }
 
+func (x *AttestAssetRequest) GetClearance() v1.Clearance {
+	if x != nil {
+		return x.Clearance
+	}
+	return v1.Clearance(0)
+}
+
+func (x *AttestAssetRequest) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// Request of GrantClearance.
+type GrantClearanceRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Clearance v1.Clearance           `protobuf:"varint,2,opt,name=clearance,proto3,enum=riskprofiler.model.v1.Clearance" json:"clearance,omitempty"`
+	// By which right: contract, ticket.
+	Reference     string `protobuf:"bytes,3,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantClearanceRequest) Reset() {
+	*x = GrantClearanceRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantClearanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantClearanceRequest) ProtoMessage() {}
+
+func (x *GrantClearanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantClearanceRequest.ProtoReflect.Descriptor instead.
+func (*GrantClearanceRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GrantClearanceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GrantClearanceRequest) GetClearance() v1.Clearance {
+	if x != nil {
+		return x.Clearance
+	}
+	return v1.Clearance(0)
+}
+
+func (x *GrantClearanceRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+// Request of ListAuthorizations.
+type ListAuthorizationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only of this asset.
+	Asset string `protobuf:"bytes,1,opt,name=asset,proto3" json:"asset,omitempty"`
+	// At most this many, 1 to 1000; 0 means 50.
+	PageSize      int32  `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuthorizationsRequest) Reset() {
+	*x = ListAuthorizationsRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuthorizationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuthorizationsRequest) ProtoMessage() {}
+
+func (x *ListAuthorizationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuthorizationsRequest.ProtoReflect.Descriptor instead.
+func (*ListAuthorizationsRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListAuthorizationsRequest) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *ListAuthorizationsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAuthorizationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Answer of ListAuthorizations.
+type ListAuthorizationsResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Authorizations []*Authorization       `protobuf:"bytes,1,rep,name=authorizations,proto3" json:"authorizations,omitempty"`
+	NextPageToken  string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ListAuthorizationsResponse) Reset() {
+	*x = ListAuthorizationsResponse{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuthorizationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuthorizationsResponse) ProtoMessage() {}
+
+func (x *ListAuthorizationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuthorizationsResponse.ProtoReflect.Descriptor instead.
+func (*ListAuthorizationsResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListAuthorizationsResponse) GetAuthorizations() []*Authorization {
+	if x != nil {
+		return x.Authorizations
+	}
+	return nil
+}
+
+func (x *ListAuthorizationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Request of CreateStop.
+type CreateStopRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stop          *Stop                  `protobuf:"bytes,1,opt,name=stop,proto3" json:"stop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateStopRequest) Reset() {
+	*x = CreateStopRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateStopRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateStopRequest) ProtoMessage() {}
+
+func (x *CreateStopRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateStopRequest.ProtoReflect.Descriptor instead.
+func (*CreateStopRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CreateStopRequest) GetStop() *Stop {
+	if x != nil {
+		return x.Stop
+	}
+	return nil
+}
+
+// Request of ListStops.
+type ListStopsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many, 1 to 1000; 0 means 50.
+	PageSize      int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStopsRequest) Reset() {
+	*x = ListStopsRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStopsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStopsRequest) ProtoMessage() {}
+
+func (x *ListStopsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStopsRequest.ProtoReflect.Descriptor instead.
+func (*ListStopsRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListStopsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListStopsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Answer of ListStops.
+type ListStopsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stops         []*Stop                `protobuf:"bytes,1,rep,name=stops,proto3" json:"stops,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStopsResponse) Reset() {
+	*x = ListStopsResponse{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStopsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStopsResponse) ProtoMessage() {}
+
+func (x *ListStopsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStopsResponse.ProtoReflect.Descriptor instead.
+func (*ListStopsResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListStopsResponse) GetStops() []*Stop {
+	if x != nil {
+		return x.Stops
+	}
+	return nil
+}
+
+func (x *ListStopsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Request of DeleteStop.
+type DeleteStopRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteStopRequest) Reset() {
+	*x = DeleteStopRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteStopRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteStopRequest) ProtoMessage() {}
+
+func (x *DeleteStopRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteStopRequest.ProtoReflect.Descriptor instead.
+func (*DeleteStopRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *DeleteStopRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// Request of CreateDoNotScanEntry.
+type CreateDoNotScanEntryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entry         *DoNotScanEntry        `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateDoNotScanEntryRequest) Reset() {
+	*x = CreateDoNotScanEntryRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateDoNotScanEntryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateDoNotScanEntryRequest) ProtoMessage() {}
+
+func (x *CreateDoNotScanEntryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateDoNotScanEntryRequest.ProtoReflect.Descriptor instead.
+func (*CreateDoNotScanEntryRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CreateDoNotScanEntryRequest) GetEntry() *DoNotScanEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+// Request of ListDoNotScanEntries.
+type ListDoNotScanEntriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many, 1 to 1000; 0 means 50.
+	PageSize      int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDoNotScanEntriesRequest) Reset() {
+	*x = ListDoNotScanEntriesRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDoNotScanEntriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDoNotScanEntriesRequest) ProtoMessage() {}
+
+func (x *ListDoNotScanEntriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDoNotScanEntriesRequest.ProtoReflect.Descriptor instead.
+func (*ListDoNotScanEntriesRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListDoNotScanEntriesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDoNotScanEntriesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Answer of ListDoNotScanEntries.
+type ListDoNotScanEntriesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*DoNotScanEntry      `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDoNotScanEntriesResponse) Reset() {
+	*x = ListDoNotScanEntriesResponse{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDoNotScanEntriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDoNotScanEntriesResponse) ProtoMessage() {}
+
+func (x *ListDoNotScanEntriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDoNotScanEntriesResponse.ProtoReflect.Descriptor instead.
+func (*ListDoNotScanEntriesResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListDoNotScanEntriesResponse) GetEntries() []*DoNotScanEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ListDoNotScanEntriesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Request of DeleteDoNotScanEntry.
+type DeleteDoNotScanEntryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDoNotScanEntryRequest) Reset() {
+	*x = DeleteDoNotScanEntryRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDoNotScanEntryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDoNotScanEntryRequest) ProtoMessage() {}
+
+func (x *DeleteDoNotScanEntryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDoNotScanEntryRequest.ProtoReflect.Descriptor instead.
+func (*DeleteDoNotScanEntryRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DeleteDoNotScanEntryRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // Request of CheckScope.
 type CheckScopeRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1044,14 +2048,22 @@ type CheckScopeRequest struct {
 	// Value of the seed below which the targets were found; empty: any verified seed may cover them.
 	Seed string `protobuf:"bytes,2,opt,name=seed,proto3" json:"seed,omitempty"`
 	// The path from the seed, for targets that were discovered and are not stored yet.
-	Path          []*v1.Discovery `protobuf:"bytes,3,rep,name=path,proto3" json:"path,omitempty"`
+	Path []*v1.Discovery `protobuf:"bytes,3,rep,name=path,proto3" json:"path,omitempty"`
+	// What is to be done to each target, in their order; empty: what needs clearance standard.
+	ScanTypes []v1.ScanType `protobuf:"varint,4,rep,packed,name=scan_types,json=scanTypes,proto3,enum=riskprofiler.model.v1.ScanType" json:"scan_types,omitempty"`
+	// How deep it goes: a passive scan needs less.
+	Profile v1.Profile `protobuf:"varint,5,opt,name=profile,proto3,enum=riskprofiler.model.v1.Profile" json:"profile,omitempty"`
+	// Look again at proofs that were last seen more than 24 hours ago, before deciding: the start of a scan.
+	Recheck bool `protobuf:"varint,6,opt,name=recheck,proto3" json:"recheck,omitempty"`
+	// Also answer what must not be reached whatever name leads there: for the dialer of whoever resolves names itself.
+	WithDenied    bool `protobuf:"varint,7,opt,name=with_denied,json=withDenied,proto3" json:"with_denied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckScopeRequest) Reset() {
 	*x = CheckScopeRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[17]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +2075,7 @@ func (x *CheckScopeRequest) String() string {
 func (*CheckScopeRequest) ProtoMessage() {}
 
 func (x *CheckScopeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[17]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +2088,7 @@ func (x *CheckScopeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckScopeRequest.ProtoReflect.Descriptor instead.
 func (*CheckScopeRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{17}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckScopeRequest) GetTargets() []*v1.Target {
@@ -1100,18 +2112,48 @@ func (x *CheckScopeRequest) GetPath() []*v1.Discovery {
 	return nil
 }
 
+func (x *CheckScopeRequest) GetScanTypes() []v1.ScanType {
+	if x != nil {
+		return x.ScanTypes
+	}
+	return nil
+}
+
+func (x *CheckScopeRequest) GetProfile() v1.Profile {
+	if x != nil {
+		return x.Profile
+	}
+	return v1.Profile(0)
+}
+
+func (x *CheckScopeRequest) GetRecheck() bool {
+	if x != nil {
+		return x.Recheck
+	}
+	return false
+}
+
+func (x *CheckScopeRequest) GetWithDenied() bool {
+	if x != nil {
+		return x.WithDenied
+	}
+	return false
+}
+
 // Answer of CheckScope.
 type CheckScopeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One for each target, in their order.
-	Decisions     []*ScopeDecision `protobuf:"bytes,1,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	Decisions []*ScopeDecision `protobuf:"bytes,1,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	// Addresses and ranges that must not be reached: exclusions, do-not-scan, stops.
+	Denied        []string `protobuf:"bytes,2,rep,name=denied,proto3" json:"denied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckScopeResponse) Reset() {
 	*x = CheckScopeResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[18]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +2165,7 @@ func (x *CheckScopeResponse) String() string {
 func (*CheckScopeResponse) ProtoMessage() {}
 
 func (x *CheckScopeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[18]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,12 +2178,19 @@ func (x *CheckScopeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckScopeResponse.ProtoReflect.Descriptor instead.
 func (*CheckScopeResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{18}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CheckScopeResponse) GetDecisions() []*ScopeDecision {
 	if x != nil {
 		return x.Decisions
+	}
+	return nil
+}
+
+func (x *CheckScopeResponse) GetDenied() []string {
+	if x != nil {
+		return x.Denied
 	}
 	return nil
 }
@@ -1156,7 +2205,7 @@ type CreateExclusionRequest struct {
 
 func (x *CreateExclusionRequest) Reset() {
 	*x = CreateExclusionRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[19]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +2217,7 @@ func (x *CreateExclusionRequest) String() string {
 func (*CreateExclusionRequest) ProtoMessage() {}
 
 func (x *CreateExclusionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[19]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +2230,7 @@ func (x *CreateExclusionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateExclusionRequest.ProtoReflect.Descriptor instead.
 func (*CreateExclusionRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{19}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateExclusionRequest) GetExclusion() *Exclusion {
@@ -1203,7 +2252,7 @@ type ListExclusionsRequest struct {
 
 func (x *ListExclusionsRequest) Reset() {
 	*x = ListExclusionsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[20]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +2264,7 @@ func (x *ListExclusionsRequest) String() string {
 func (*ListExclusionsRequest) ProtoMessage() {}
 
 func (x *ListExclusionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[20]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +2277,7 @@ func (x *ListExclusionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExclusionsRequest.ProtoReflect.Descriptor instead.
 func (*ListExclusionsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{20}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListExclusionsRequest) GetPageSize() int32 {
@@ -1256,7 +2305,7 @@ type ListExclusionsResponse struct {
 
 func (x *ListExclusionsResponse) Reset() {
 	*x = ListExclusionsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[21]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +2317,7 @@ func (x *ListExclusionsResponse) String() string {
 func (*ListExclusionsResponse) ProtoMessage() {}
 
 func (x *ListExclusionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[21]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +2330,7 @@ func (x *ListExclusionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExclusionsResponse.ProtoReflect.Descriptor instead.
 func (*ListExclusionsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{21}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListExclusionsResponse) GetExclusions() []*Exclusion {
@@ -1308,7 +2357,7 @@ type DeleteExclusionRequest struct {
 
 func (x *DeleteExclusionRequest) Reset() {
 	*x = DeleteExclusionRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[22]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +2369,7 @@ func (x *DeleteExclusionRequest) String() string {
 func (*DeleteExclusionRequest) ProtoMessage() {}
 
 func (x *DeleteExclusionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[22]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +2382,7 @@ func (x *DeleteExclusionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteExclusionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteExclusionRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{22}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeleteExclusionRequest) GetName() string {
@@ -1356,7 +2405,7 @@ type ListObservationsRequest struct {
 
 func (x *ListObservationsRequest) Reset() {
 	*x = ListObservationsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[23]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +2417,7 @@ func (x *ListObservationsRequest) String() string {
 func (*ListObservationsRequest) ProtoMessage() {}
 
 func (x *ListObservationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[23]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +2430,7 @@ func (x *ListObservationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListObservationsRequest.ProtoReflect.Descriptor instead.
 func (*ListObservationsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{23}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListObservationsRequest) GetAsset() string {
@@ -1416,7 +2465,7 @@ type ListObservationsResponse struct {
 
 func (x *ListObservationsResponse) Reset() {
 	*x = ListObservationsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[24]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +2477,7 @@ func (x *ListObservationsResponse) String() string {
 func (*ListObservationsResponse) ProtoMessage() {}
 
 func (x *ListObservationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[24]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +2490,7 @@ func (x *ListObservationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListObservationsResponse.ProtoReflect.Descriptor instead.
 func (*ListObservationsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{24}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListObservationsResponse) GetObservations() []*v1.Observation {
@@ -1471,7 +2520,7 @@ type ListCoverageRequest struct {
 
 func (x *ListCoverageRequest) Reset() {
 	*x = ListCoverageRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[25]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +2532,7 @@ func (x *ListCoverageRequest) String() string {
 func (*ListCoverageRequest) ProtoMessage() {}
 
 func (x *ListCoverageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[25]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +2545,7 @@ func (x *ListCoverageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCoverageRequest.ProtoReflect.Descriptor instead.
 func (*ListCoverageRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{25}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListCoverageRequest) GetAssessment() string {
@@ -1534,7 +2583,7 @@ type ListCoverageResponse struct {
 
 func (x *ListCoverageResponse) Reset() {
 	*x = ListCoverageResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[26]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +2595,7 @@ func (x *ListCoverageResponse) String() string {
 func (*ListCoverageResponse) ProtoMessage() {}
 
 func (x *ListCoverageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[26]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +2608,7 @@ func (x *ListCoverageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCoverageResponse.ProtoReflect.Descriptor instead.
 func (*ListCoverageResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{26}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListCoverageResponse) GetCoverage() []*v1.Coverage {
@@ -1593,7 +2642,7 @@ type SubmitResultRequest struct {
 
 func (x *SubmitResultRequest) Reset() {
 	*x = SubmitResultRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[27]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +2654,7 @@ func (x *SubmitResultRequest) String() string {
 func (*SubmitResultRequest) ProtoMessage() {}
 
 func (x *SubmitResultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[27]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +2667,7 @@ func (x *SubmitResultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResultRequest.ProtoReflect.Descriptor instead.
 func (*SubmitResultRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{27}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SubmitResultRequest) GetResult() *v1.ScanCompleted {
@@ -1637,7 +2686,7 @@ type SubmitResultResponse struct {
 
 func (x *SubmitResultResponse) Reset() {
 	*x = SubmitResultResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[28]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +2698,7 @@ func (x *SubmitResultResponse) String() string {
 func (*SubmitResultResponse) ProtoMessage() {}
 
 func (x *SubmitResultResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[28]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +2711,7 @@ func (x *SubmitResultResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResultResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResultResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{28}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{42}
 }
 
 // Request of GetJobRecords.
@@ -1676,7 +2725,7 @@ type GetJobRecordsRequest struct {
 
 func (x *GetJobRecordsRequest) Reset() {
 	*x = GetJobRecordsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[29]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +2737,7 @@ func (x *GetJobRecordsRequest) String() string {
 func (*GetJobRecordsRequest) ProtoMessage() {}
 
 func (x *GetJobRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[29]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +2750,7 @@ func (x *GetJobRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRecordsRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{29}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetJobRecordsRequest) GetAssessment() string {
@@ -1728,7 +2777,7 @@ type GetJobRecordsResponse struct {
 
 func (x *GetJobRecordsResponse) Reset() {
 	*x = GetJobRecordsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[30]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +2789,7 @@ func (x *GetJobRecordsResponse) String() string {
 func (*GetJobRecordsResponse) ProtoMessage() {}
 
 func (x *GetJobRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[30]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +2802,7 @@ func (x *GetJobRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRecordsResponse.ProtoReflect.Descriptor instead.
 func (*GetJobRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{30}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetJobRecordsResponse) GetRecords() []*v1.JobRecord {
@@ -1773,7 +2822,7 @@ type GetAssetStateRequest struct {
 
 func (x *GetAssetStateRequest) Reset() {
 	*x = GetAssetStateRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[31]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +2834,7 @@ func (x *GetAssetStateRequest) String() string {
 func (*GetAssetStateRequest) ProtoMessage() {}
 
 func (x *GetAssetStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[31]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +2847,7 @@ func (x *GetAssetStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAssetStateRequest.ProtoReflect.Descriptor instead.
 func (*GetAssetStateRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{31}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetAssetStateRequest) GetName() string {
@@ -1821,7 +2870,7 @@ type GetAssetStateResponse struct {
 
 func (x *GetAssetStateResponse) Reset() {
 	*x = GetAssetStateResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[32]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +2882,7 @@ func (x *GetAssetStateResponse) String() string {
 func (*GetAssetStateResponse) ProtoMessage() {}
 
 func (x *GetAssetStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[32]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +2895,7 @@ func (x *GetAssetStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAssetStateResponse.ProtoReflect.Descriptor instead.
 func (*GetAssetStateResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{32}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetAssetStateResponse) GetAsset() *v1.Asset {
@@ -1883,7 +2932,7 @@ type ListAssessmentAssetsRequest struct {
 
 func (x *ListAssessmentAssetsRequest) Reset() {
 	*x = ListAssessmentAssetsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[33]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2944,7 @@ func (x *ListAssessmentAssetsRequest) String() string {
 func (*ListAssessmentAssetsRequest) ProtoMessage() {}
 
 func (x *ListAssessmentAssetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[33]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2957,7 @@ func (x *ListAssessmentAssetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAssessmentAssetsRequest.ProtoReflect.Descriptor instead.
 func (*ListAssessmentAssetsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{33}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListAssessmentAssetsRequest) GetAssessment() string {
@@ -1944,7 +2993,7 @@ type ListAssessmentAssetsResponse struct {
 
 func (x *ListAssessmentAssetsResponse) Reset() {
 	*x = ListAssessmentAssetsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[34]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +3005,7 @@ func (x *ListAssessmentAssetsResponse) String() string {
 func (*ListAssessmentAssetsResponse) ProtoMessage() {}
 
 func (x *ListAssessmentAssetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[34]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +3018,7 @@ func (x *ListAssessmentAssetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAssessmentAssetsResponse.ProtoReflect.Descriptor instead.
 func (*ListAssessmentAssetsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{34}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListAssessmentAssetsResponse) GetAssets() []string {
@@ -1986,11 +3035,429 @@ func (x *ListAssessmentAssetsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Request of SyncIntel.
+type SyncIntelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the feeds to read: cve, osv, osv/ECOSYSTEM, nvd, kev, epss. Empty: all that are set.
+	Feeds []string `protobuf:"bytes,1,rep,name=feeds,proto3" json:"feeds,omitempty"`
+	// From the answer before; empty: begin.
+	Continuation string `protobuf:"bytes,2,opt,name=continuation,proto3" json:"continuation,omitempty"`
+	// Do not ask any source: only merge and compile what was imported.
+	CompileOnly   bool `protobuf:"varint,3,opt,name=compile_only,json=compileOnly,proto3" json:"compile_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncIntelRequest) Reset() {
+	*x = SyncIntelRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncIntelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncIntelRequest) ProtoMessage() {}
+
+func (x *SyncIntelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncIntelRequest.ProtoReflect.Descriptor instead.
+func (*SyncIntelRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *SyncIntelRequest) GetFeeds() []string {
+	if x != nil {
+		return x.Feeds
+	}
+	return nil
+}
+
+func (x *SyncIntelRequest) GetContinuation() string {
+	if x != nil {
+		return x.Continuation
+	}
+	return ""
+}
+
+func (x *SyncIntelRequest) GetCompileOnly() bool {
+	if x != nil {
+		return x.CompileOnly
+	}
+	return false
+}
+
+// Answer of SyncIntel.
+type SyncIntelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nothing is left to do.
+	Done         bool   `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	Continuation string `protobuf:"bytes,2,opt,name=continuation,proto3" json:"continuation,omitempty"`
+	// What this step did, in one line.
+	Step string `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
+	// The feed that the step was about; empty while compiling.
+	Feed string `protobuf:"bytes,4,opt,name=feed,proto3" json:"feed,omitempty"`
+	// Records that the step read.
+	Records uint64 `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
+	// Of what is being done now, how much is done, from 0 to 1; below 0 if that is not known.
+	Fraction float64 `protobuf:"fixed64,6,opt,name=fraction,proto3" json:"fraction,omitempty"`
+	// The snapshot that was published in this step.
+	Published *v1.IntelManifest `protobuf:"bytes,7,opt,name=published,proto3" json:"published,omitempty"`
+	// What went wrong in this step; the sync goes on with the other feeds.
+	Problem string `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Wait so long before the next call, because a source asks for it.
+	WaitMs        int64 `protobuf:"varint,9,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncIntelResponse) Reset() {
+	*x = SyncIntelResponse{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncIntelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncIntelResponse) ProtoMessage() {}
+
+func (x *SyncIntelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncIntelResponse.ProtoReflect.Descriptor instead.
+func (*SyncIntelResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *SyncIntelResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *SyncIntelResponse) GetContinuation() string {
+	if x != nil {
+		return x.Continuation
+	}
+	return ""
+}
+
+func (x *SyncIntelResponse) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *SyncIntelResponse) GetFeed() string {
+	if x != nil {
+		return x.Feed
+	}
+	return ""
+}
+
+func (x *SyncIntelResponse) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *SyncIntelResponse) GetFraction() float64 {
+	if x != nil {
+		return x.Fraction
+	}
+	return 0
+}
+
+func (x *SyncIntelResponse) GetPublished() *v1.IntelManifest {
+	if x != nil {
+		return x.Published
+	}
+	return nil
+}
+
+func (x *SyncIntelResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *SyncIntelResponse) GetWaitMs() int64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+// Request of ImportIntel.
+type ImportIntelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "cve", "nvd", "kev", "epss", "osv/Debian".
+	Feed    string         `protobuf:"bytes,1,opt,name=feed,proto3" json:"feed,omitempty"`
+	Records []*IntelRecord `protobuf:"bytes,2,rep,name=records,proto3" json:"records,omitempty"`
+	// Of kev and epss, which replace all before: a snapshot file with the section "kev" or "epss".
+	Catalogue []byte `protobuf:"bytes,3,opt,name=catalogue,proto3" json:"catalogue,omitempty"`
+	// What to keep about the feed once this was stored: version, date, what was skipped.
+	About *v1.IntelFeed `protobuf:"bytes,4,opt,name=about,proto3" json:"about,omitempty"`
+	// This is the end of what was read.
+	Last          bool `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportIntelRequest) Reset() {
+	*x = ImportIntelRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportIntelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportIntelRequest) ProtoMessage() {}
+
+func (x *ImportIntelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportIntelRequest.ProtoReflect.Descriptor instead.
+func (*ImportIntelRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ImportIntelRequest) GetFeed() string {
+	if x != nil {
+		return x.Feed
+	}
+	return ""
+}
+
+func (x *ImportIntelRequest) GetRecords() []*IntelRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ImportIntelRequest) GetCatalogue() []byte {
+	if x != nil {
+		return x.Catalogue
+	}
+	return nil
+}
+
+func (x *ImportIntelRequest) GetAbout() *v1.IntelFeed {
+	if x != nil {
+		return x.About
+	}
+	return nil
+}
+
+func (x *ImportIntelRequest) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+// Answer of ImportIntel.
+type ImportIntelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportIntelResponse) Reset() {
+	*x = ImportIntelResponse{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportIntelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportIntelResponse) ProtoMessage() {}
+
+func (x *ImportIntelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportIntelResponse.ProtoReflect.Descriptor instead.
+func (*ImportIntelResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{52}
+}
+
+// Request of GetIntelStatus.
+type GetIntelStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIntelStatusRequest) Reset() {
+	*x = GetIntelStatusRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIntelStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIntelStatusRequest) ProtoMessage() {}
+
+func (x *GetIntelStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIntelStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetIntelStatusRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{53}
+}
+
+// IntelStatus is what is known about vulnerabilities.
+type IntelStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The snapshot that counts; absent if there is none.
+	Manifest *v1.IntelManifest `protobuf:"bytes,1,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	// All feeds that are set or were ever read.
+	Feeds []*v1.IntelFeed `protobuf:"bytes,2,rep,name=feeds,proto3" json:"feeds,omitempty"`
+	// Sources are asked on a schedule (RISKPROFILER_INTEL=on).
+	Enabled bool `protobuf:"varint,3,opt,name=enabled,proto3" json:"enabled,omitempty"`
+	// Records that were read and are not in the snapshot yet.
+	Pending uint64 `protobuf:"varint,4,opt,name=pending,proto3" json:"pending,omitempty"`
+	// The snapshots that are kept, newest first.
+	Manifests     []*v1.IntelManifest `protobuf:"bytes,5,rep,name=manifests,proto3" json:"manifests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IntelStatus) Reset() {
+	*x = IntelStatus{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntelStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntelStatus) ProtoMessage() {}
+
+func (x *IntelStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntelStatus.ProtoReflect.Descriptor instead.
+func (*IntelStatus) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *IntelStatus) GetManifest() *v1.IntelManifest {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
+func (x *IntelStatus) GetFeeds() []*v1.IntelFeed {
+	if x != nil {
+		return x.Feeds
+	}
+	return nil
+}
+
+func (x *IntelStatus) GetEnabled() bool {
+	if x != nil {
+		return x.Enabled
+	}
+	return false
+}
+
+func (x *IntelStatus) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *IntelStatus) GetManifests() []*v1.IntelManifest {
+	if x != nil {
+		return x.Manifests
+	}
+	return nil
+}
+
 var File_riskprofiler_ingest_v1_ingest_service_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\n" +
-	"+riskprofiler/ingest/v1/ingest_service.proto\x12\x16riskprofiler.ingest.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\x1a!riskprofiler/model/v1/asset.proto\x1a'riskprofiler/model/v1/observation.proto\x1a riskprofiler/model/v1/scan.proto\"\xba\x02\n" +
+	"+riskprofiler/ingest/v1/ingest_service.proto\x12\x16riskprofiler.ingest.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\x1a$riskprofiler/ingest/v1/imports.proto\x1a\"riskprofiler/ingest/v1/intel.proto\x1a$riskprofiler/model/v1/advisory.proto\x1a!riskprofiler/model/v1/asset.proto\x1a'riskprofiler/model/v1/observation.proto\x1a riskprofiler/model/v1/scan.proto\x1a!riskprofiler/model/v1/types.proto\"\xdc\x02\n" +
 	"\x05Proof\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12;\n" +
 	"\x06method\x18\x02 \x01(\x0e2#.riskprofiler.ingest.v1.ProofMethodR\x06method\x12\x14\n" +
@@ -2001,7 +3468,48 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vverify_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"verifyTime\"\xd1\x01\n" +
+	"verifyTime\x12 \n" +
+	"\vinstruction\x18\t \x01(\tR\vinstruction\"\x9a\x04\n" +
+	"\rAuthorization\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05asset\x18\x02 \x01(\tR\x05asset\x12\x1f\n" +
+	"\vasset_value\x18\x03 \x01(\tR\n" +
+	"assetValue\x12A\n" +
+	"\x05event\x18\x04 \x01(\x0e2+.riskprofiler.ingest.v1.Authorization.EventR\x05event\x12\x16\n" +
+	"\x06method\x18\x05 \x01(\tR\x06method\x12>\n" +
+	"\tclearance\x18\x06 \x01(\x0e2 .riskprofiler.model.v1.ClearanceR\tclearance\x12\x18\n" +
+	"\asubject\x18\a \x01(\tR\asubject\x12\x1c\n" +
+	"\treference\x18\b \x01(\tR\treference\x12;\n" +
+	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x14\n" +
+	"\x05proof\x18\v \x01(\tR\x05proof\"[\n" +
+	"\x05Event\x12\x15\n" +
+	"\x11EVENT_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rEVENT_GRANTED\x10\x01\x12\x13\n" +
+	"\x0fEVENT_CONFIRMED\x10\x02\x12\x13\n" +
+	"\x0fEVENT_WITHDRAWN\x10\x03\"\xa7\x02\n" +
+	"\x04Stop\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12 \n" +
+	"\x06target\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06target\x12\x1f\n" +
+	"\vall_tenants\x18\x03 \x01(\bR\n" +
+	"allTenants\x12;\n" +
+	"\x06tenant\x18\x04 \x01(\tB#\xbaH r\x1e2\x1c^(tenants/[a-z0-9-]{1,64})?$R\x06tenant\x12 \n" +
+	"\x06reason\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06reason\x12@\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12\"\n" +
+	"\n" +
+	"created_by\x18\a \x01(\tB\x03\xe0A\x03R\tcreatedBy\"\xd6\x01\n" +
+	"\x0eDoNotScanEntry\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12#\n" +
+	"\x05value\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xff\x01R\x05value\x12 \n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06reason\x12@\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12\"\n" +
+	"\n" +
+	"created_by\x18\x05 \x01(\tB\x03\xe0A\x03R\tcreatedBy\"\xd1\x01\n" +
 	"\tExclusion\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12#\n" +
 	"\x05value\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xff\x01R\x05value\x12 \n" +
@@ -2009,11 +3517,14 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12\"\n" +
 	"\n" +
-	"created_by\x18\x05 \x01(\tB\x03\xe0A\x03R\tcreatedBy\"x\n" +
+	"created_by\x18\x05 \x01(\tB\x03\xe0A\x03R\tcreatedBy\"\xa8\x02\n" +
 	"\rScopeDecision\x125\n" +
 	"\x06target\x18\x01 \x01(\v2\x1d.riskprofiler.model.v1.TargetR\x06target\x12\x18\n" +
 	"\aallowed\x18\x02 \x01(\bR\aallowed\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"S\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12:\n" +
+	"\agranted\x18\x04 \x01(\x0e2 .riskprofiler.model.v1.ClearanceR\agranted\x128\n" +
+	"\x06needed\x18\x05 \x01(\x0e2 .riskprofiler.model.v1.ClearanceR\x06needed\x128\n" +
+	"\x05cloud\x18\x06 \x01(\v2\".riskprofiler.model.v1.CloudAccessR\x05cloud\"S\n" +
 	"\x12CreateAssetRequest\x12=\n" +
 	"\x05asset\x18\x01 \x01(\v2\x1c.riskprofiler.model.v1.AssetB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05asset\"I\n" +
 	"\x0fGetAssetRequest\x126\n" +
@@ -2041,27 +3552,77 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\rImportProblem\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\rR\bposition\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x18\n" +
-	"\aproblem\x18\x03 \x01(\tR\aproblem\"\x97\x01\n" +
+	"\aproblem\x18\x03 \x01(\tR\aproblem\"\xb5\x01\n" +
 	"\x12CreateProofRequest\x128\n" +
 	"\x05asset\x18\x01 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^assets/[a-z0-9-]{1,64}$R\x05asset\x12G\n" +
 	"\x06method\x18\x02 \x01(\x0e2#.riskprofiler.ingest.v1.ProofMethodB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06method\"c\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06method\x12\x1c\n" +
+	"\x04role\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x04role\"c\n" +
 	"\x12VerifyProofRequest\x12M\n" +
 	"\x04name\x18\x01 \x01(\tB9\xe0A\x02\xbaH3r12/^assets/[a-z0-9-]{1,64}/proofs/[a-z0-9-]{1,64}$R\x04name\"M\n" +
 	"\x11ListProofsRequest\x128\n" +
 	"\x05asset\x18\x01 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^assets/[a-z0-9-]{1,64}$R\x05asset\"K\n" +
 	"\x12ListProofsResponse\x125\n" +
-	"\x06proofs\x18\x01 \x03(\v2\x1d.riskprofiler.ingest.v1.ProofR\x06proofs\"p\n" +
+	"\x06proofs\x18\x01 \x03(\v2\x1d.riskprofiler.ingest.v1.ProofR\x06proofs\"\xf7\x01\n" +
 	"\x12AttestAssetRequest\x126\n" +
 	"\x04name\x18\x01 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^assets/[a-z0-9-]{1,64}$R\x04name\x12\"\n" +
 	"\x06reason\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x06reason\"\xb7\x01\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x06reason\x12H\n" +
+	"\tclearance\x18\x03 \x01(\x0e2 .riskprofiler.model.v1.ClearanceB\b\xbaH\x05\x82\x01\x02\x10\x01R\tclearance\x12;\n" +
+	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\xc5\x01\n" +
+	"\x15GrantClearanceRequest\x126\n" +
+	"\x04name\x18\x01 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^assets/[a-z0-9-]{1,64}$R\x04name\x12J\n" +
+	"\tclearance\x18\x02 \x01(\x0e2 .riskprofiler.model.v1.ClearanceB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\tclearance\x12(\n" +
+	"\treference\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\treference\"\xa7\x01\n" +
+	"\x19ListAuthorizationsRequest\x128\n" +
+	"\x05asset\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^(assets/[a-z0-9-]{1,64})?$R\x05asset\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x93\x01\n" +
+	"\x1aListAuthorizationsResponse\x12M\n" +
+	"\x0eauthorizations\x18\x01 \x03(\v2%.riskprofiler.ingest.v1.AuthorizationR\x0eauthorizations\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"P\n" +
+	"\x11CreateStopRequest\x12;\n" +
+	"\x04stop\x18\x01 \x01(\v2\x1c.riskprofiler.ingest.v1.StopB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04stop\"d\n" +
+	"\x10ListStopsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"o\n" +
+	"\x11ListStopsResponse\x122\n" +
+	"\x05stops\x18\x01 \x03(\v2\x1c.riskprofiler.ingest.v1.StopR\x05stops\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"J\n" +
+	"\x11DeleteStopRequest\x125\n" +
+	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xbaH\x1br\x192\x17^stops/[a-z0-9-]{1,64}$R\x04name\"f\n" +
+	"\x1bCreateDoNotScanEntryRequest\x12G\n" +
+	"\x05entry\x18\x01 \x01(\v2&.riskprofiler.ingest.v1.DoNotScanEntryB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05entry\"o\n" +
+	"\x1bListDoNotScanEntriesRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"\x88\x01\n" +
+	"\x1cListDoNotScanEntriesResponse\x12@\n" +
+	"\aentries\x18\x01 \x03(\v2&.riskprofiler.ingest.v1.DoNotScanEntryR\aentries\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"X\n" +
+	"\x1bDeleteDoNotScanEntryRequest\x129\n" +
+	"\x04name\x18\x01 \x01(\tB%\xe0A\x02\xbaH\x1fr\x1d2\x1b^doNotScan/[a-z0-9-]{1,64}$R\x04name\"\xf7\x02\n" +
 	"\x11CheckScopeRequest\x12D\n" +
 	"\atargets\x18\x01 \x03(\v2\x1d.riskprofiler.model.v1.TargetB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\atargets\x12\x1c\n" +
 	"\x04seed\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x04seed\x12>\n" +
-	"\x04path\x18\x03 \x03(\v2 .riskprofiler.model.v1.DiscoveryB\b\xbaH\x05\x92\x01\x02\x10\x10R\x04path\"Y\n" +
+	"\x04path\x18\x03 \x03(\v2 .riskprofiler.model.v1.DiscoveryB\b\xbaH\x05\x92\x01\x02\x10\x10R\x04path\x12I\n" +
+	"\n" +
+	"scan_types\x18\x04 \x03(\x0e2\x1f.riskprofiler.model.v1.ScanTypeB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\tscanTypes\x128\n" +
+	"\aprofile\x18\x05 \x01(\x0e2\x1e.riskprofiler.model.v1.ProfileR\aprofile\x12\x18\n" +
+	"\arecheck\x18\x06 \x01(\bR\arecheck\x12\x1f\n" +
+	"\vwith_denied\x18\a \x01(\bR\n" +
+	"withDenied\"q\n" +
 	"\x12CheckScopeResponse\x12C\n" +
-	"\tdecisions\x18\x01 \x03(\v2%.riskprofiler.ingest.v1.ScopeDecisionR\tdecisions\"d\n" +
+	"\tdecisions\x18\x01 \x03(\v2%.riskprofiler.ingest.v1.ScopeDecisionR\tdecisions\x12\x16\n" +
+	"\x06denied\x18\x02 \x03(\tR\x06denied\"d\n" +
 	"\x16CreateExclusionRequest\x12J\n" +
 	"\texclusion\x18\x01 \x01(\v2!.riskprofiler.ingest.v1.ExclusionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\texclusion\"i\n" +
 	"\x15ListExclusionsRequest\x12'\n" +
@@ -2124,11 +3685,42 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\"^\n" +
 	"\x1cListAssessmentAssetsResponse\x12\x16\n" +
 	"\x06assets\x18\x01 \x03(\tR\x06assets\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*a\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8b\x01\n" +
+	"\x10SyncIntelRequest\x12&\n" +
+	"\x05feeds\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10 \"\x06r\x04\x10\x01\x18@R\x05feeds\x12,\n" +
+	"\fcontinuation\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\fcontinuation\x12!\n" +
+	"\fcompile_only\x18\x03 \x01(\bR\vcompileOnly\"\xa0\x02\n" +
+	"\x11SyncIntelResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done\x12\"\n" +
+	"\fcontinuation\x18\x02 \x01(\tR\fcontinuation\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\tR\x04step\x12\x12\n" +
+	"\x04feed\x18\x04 \x01(\tR\x04feed\x12\x18\n" +
+	"\arecords\x18\x05 \x01(\x04R\arecords\x12\x1a\n" +
+	"\bfraction\x18\x06 \x01(\x01R\bfraction\x12B\n" +
+	"\tpublished\x18\a \x01(\v2$.riskprofiler.model.v1.IntelManifestR\tpublished\x12\x18\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem\x12\x17\n" +
+	"\await_ms\x18\t \x01(\x03R\x06waitMs\"\xf3\x01\n" +
+	"\x12ImportIntelRequest\x12\x1d\n" +
+	"\x04feed\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04feed\x12H\n" +
+	"\arecords\x18\x02 \x03(\v2#.riskprofiler.ingest.v1.IntelRecordB\t\xbaH\x06\x92\x01\x03\x10\x88'R\arecords\x12(\n" +
+	"\tcatalogue\x18\x03 \x01(\fB\n" +
+	"\xbaH\az\x05\x18\x80\x80\x80\bR\tcatalogue\x126\n" +
+	"\x05about\x18\x04 \x01(\v2 .riskprofiler.model.v1.IntelFeedR\x05about\x12\x12\n" +
+	"\x04last\x18\x05 \x01(\bR\x04last\"\x15\n" +
+	"\x13ImportIntelResponse\"\x17\n" +
+	"\x15GetIntelStatusRequest\"\xff\x01\n" +
+	"\vIntelStatus\x12@\n" +
+	"\bmanifest\x18\x01 \x01(\v2$.riskprofiler.model.v1.IntelManifestR\bmanifest\x126\n" +
+	"\x05feeds\x18\x02 \x03(\v2 .riskprofiler.model.v1.IntelFeedR\x05feeds\x12\x18\n" +
+	"\aenabled\x18\x03 \x01(\bR\aenabled\x12\x18\n" +
+	"\apending\x18\x04 \x01(\x04R\apending\x12B\n" +
+	"\tmanifests\x18\x05 \x03(\v2$.riskprofiler.model.v1.IntelManifestR\tmanifests*~\n" +
 	"\vProofMethod\x12\x1c\n" +
 	"\x18PROOF_METHOD_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PROOF_METHOD_DNS_TXT\x10\x01\x12\x1a\n" +
-	"\x16PROOF_METHOD_HTTP_FILE\x10\x022\xde\x19\n" +
+	"\x16PROOF_METHOD_HTTP_FILE\x10\x02\x12\x1b\n" +
+	"\x17PROOF_METHOD_CLOUD_ROLE\x10\x032\x8f/\n" +
 	"\rIngestService\x12\x90\x01\n" +
 	"\vCreateAsset\x12*.riskprofiler.ingest.v1.CreateAssetRequest\x1a\x1c.riskprofiler.model.v1.Asset\"7\xba\xd2\x18\x1a\n" +
 	"\x05admin\n" +
@@ -2156,7 +3748,31 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\boperator\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=assets/*}\x12\xb0\x01\n" +
 	"\x11BatchImportAssets\x120.riskprofiler.ingest.v1.BatchImportAssetsRequest\x1a1.riskprofiler.ingest.v1.BatchImportAssetsResponse\"6\xba\xd2\x18\x11\n" +
 	"\x05admin\n" +
-	"\boperator\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/assets:batchImport\x12\x95\x01\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/assets:batchImport\x12\x8d\x01\n" +
+	"\fCreateImport\x12+.riskprofiler.ingest.v1.CreateImportRequest\x1a\x1e.riskprofiler.ingest.v1.Import\"0\xba\xd2\x18\x11\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x15:\x06import\"\v/v1/imports\x12\xb2\x01\n" +
+	"\x10UploadImportPart\x12/.riskprofiler.ingest.v1.UploadImportPartRequest\x1a0.riskprofiler.ingest.v1.UploadImportPartResponse\";\xba\xd2\x18\x11\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=imports/*}:upload\x12\x95\x01\n" +
+	"\vStartImport\x12*.riskprofiler.ingest.v1.StartImportRequest\x1a\x1e.riskprofiler.ingest.v1.Import\":\xba\xd2\x18\x11\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=imports/*}:start\x12\x99\x01\n" +
+	"\tGetImport\x12(.riskprofiler.ingest.v1.GetImportRequest\x1a\x1e.riskprofiler.ingest.v1.Import\"B\xba\xd2\x18\"\n" +
+	"\x06viewer\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=imports/*}\x12\xa1\x01\n" +
+	"\vListImports\x12*.riskprofiler.ingest.v1.ListImportsRequest\x1a+.riskprofiler.ingest.v1.ListImportsResponse\"9\xba\xd2\x18\"\n" +
+	"\x06viewer\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\r\x12\v/v1/imports\x12\xca\x01\n" +
+	"\x12ListImportProblems\x121.riskprofiler.ingest.v1.ListImportProblemsRequest\x1a2.riskprofiler.ingest.v1.ListImportProblemsResponse\"M\xba\xd2\x18\"\n" +
+	"\x06viewer\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{import=imports/*}/problems\x12\x95\x01\n" +
 	"\vCreateProof\x12*.riskprofiler.ingest.v1.CreateProofRequest\x1a\x1d.riskprofiler.ingest.v1.Proof\";\xba\xd2\x18\x11\n" +
 	"\x05admin\n" +
 	"\boperator\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{asset=assets/*}/proofs\x12\x9d\x01\n" +
@@ -2168,7 +3784,38 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\x06viewer\n" +
 	"\aanalyst\n" +
 	"\x05admin\n" +
-	"\boperator\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{asset=assets/*}/proofs\x12\x8c\x01\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{asset=assets/*}/proofs\x12\xa1\x01\n" +
+	"\x0eGrantClearance\x12-.riskprofiler.ingest.v1.GrantClearanceRequest\x1a\x1c.riskprofiler.model.v1.Asset\"B\xba\xd2\x18\x11\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{name=assets/*}:grantClearance\x12\xbd\x01\n" +
+	"\x12ListAuthorizations\x121.riskprofiler.ingest.v1.ListAuthorizationsRequest\x1a2.riskprofiler.ingest.v1.ListAuthorizationsResponse\"@\xba\xd2\x18\"\n" +
+	"\x06viewer\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/authorizations\x12\x8c\x01\n" +
+	"\n" +
+	"CreateStop\x12).riskprofiler.ingest.v1.CreateStopRequest\x1a\x1c.riskprofiler.ingest.v1.Stop\"5\xba\xd2\x18\x1a\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x11:\x04stop\"\t/v1/stops\x12\x99\x01\n" +
+	"\tListStops\x12(.riskprofiler.ingest.v1.ListStopsRequest\x1a).riskprofiler.ingest.v1.ListStopsResponse\"7\xba\xd2\x18\"\n" +
+	"\x06viewer\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\v\x12\t/v1/stops\x12\x80\x01\n" +
+	"\n" +
+	"DeleteStop\x12).riskprofiler.ingest.v1.DeleteStopRequest\x1a\x16.google.protobuf.Empty\"/\xba\xd2\x18\x11\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=stops/*}\x12\x9f\x01\n" +
+	"\x14CreateDoNotScanEntry\x123.riskprofiler.ingest.v1.CreateDoNotScanEntryRequest\x1a&.riskprofiler.ingest.v1.DoNotScanEntry\"*\xba\xd2\x18\n" +
+	"\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x16:\x05entry\"\r/v1/doNotScan\x12\xa6\x01\n" +
+	"\x14ListDoNotScanEntries\x123.riskprofiler.ingest.v1.ListDoNotScanEntriesRequest\x1a4.riskprofiler.ingest.v1.ListDoNotScanEntriesResponse\"#\xba\xd2\x18\n" +
+	"\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/doNotScan\x12\x91\x01\n" +
+	"\x14DeleteDoNotScanEntry\x123.riskprofiler.ingest.v1.DeleteDoNotScanEntryRequest\x1a\x16.google.protobuf.Empty\",\xba\xd2\x18\n" +
+	"\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=doNotScan/*}\x12\x8c\x01\n" +
 	"\vAttestAsset\x12*.riskprofiler.ingest.v1.AttestAssetRequest\x1a\x1c.riskprofiler.model.v1.Asset\"3\xba\xd2\x18\n" +
 	"\n" +
 	"\boperator\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=assets/*}:attest\x12\xb9\x01\n" +
@@ -2203,7 +3850,19 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\fSubmitResult\x12+.riskprofiler.ingest.v1.SubmitResultRequest\x1a,.riskprofiler.ingest.v1.SubmitResultResponse\"\x18\xba\xd2\x18\x14\x12\ascanner\x12\tscheduler\x12}\n" +
 	"\rGetJobRecords\x12,.riskprofiler.ingest.v1.GetJobRecordsRequest\x1a-.riskprofiler.ingest.v1.GetJobRecordsResponse\"\x0f\xba\xd2\x18\v\x12\tscheduler\x12\x93\x01\n" +
 	"\rGetAssetState\x12,.riskprofiler.ingest.v1.GetAssetStateRequest\x1a-.riskprofiler.ingest.v1.GetAssetStateResponse\"%\xba\xd2\x18!\x12\n" +
-	"correlator\x12\breporter\x12\tscheduler\x12\x9d\x01\n" +
+	"correlator\x12\breporter\x12\tscheduler\x12\x89\x01\n" +
+	"\tSyncIntel\x12(.riskprofiler.ingest.v1.SyncIntelRequest\x1a).riskprofiler.ingest.v1.SyncIntelResponse\"'\xba\xd2\x18\n" +
+	"\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/intel:sync\x12\x91\x01\n" +
+	"\vImportIntel\x12*.riskprofiler.ingest.v1.ImportIntelRequest\x1a+.riskprofiler.ingest.v1.ImportIntelResponse\")\xba\xd2\x18\n" +
+	"\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/intel:import\x12\xb3\x01\n" +
+	"\x0eGetIntelStatus\x12-.riskprofiler.ingest.v1.GetIntelStatusRequest\x1a#.riskprofiler.ingest.v1.IntelStatus\"M\xba\xd2\x188\n" +
+	"\x06viewer\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x12\n" +
+	"correlator\x12\breporter\x82\xd3\xe4\x93\x02\v\x12\t/v1/intel\x12\x9d\x01\n" +
 	"\x14ListAssessmentAssets\x123.riskprofiler.ingest.v1.ListAssessmentAssetsRequest\x1a4.riskprofiler.ingest.v1.ListAssessmentAssetsResponse\"\x1a\xba\xd2\x18\x16\x12\n" +
 	"correlator\x12\breporterBJZHgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1;ingestv1b\x06proto3"
 
@@ -2219,127 +3878,224 @@ func file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP() []byte {
 	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescData
 }
 
-var file_riskprofiler_ingest_v1_ingest_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_riskprofiler_ingest_v1_ingest_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_riskprofiler_ingest_v1_ingest_service_proto_goTypes = []any{
 	(ProofMethod)(0),                     // 0: riskprofiler.ingest.v1.ProofMethod
-	(*Proof)(nil),                        // 1: riskprofiler.ingest.v1.Proof
-	(*Exclusion)(nil),                    // 2: riskprofiler.ingest.v1.Exclusion
-	(*ScopeDecision)(nil),                // 3: riskprofiler.ingest.v1.ScopeDecision
-	(*CreateAssetRequest)(nil),           // 4: riskprofiler.ingest.v1.CreateAssetRequest
-	(*GetAssetRequest)(nil),              // 5: riskprofiler.ingest.v1.GetAssetRequest
-	(*ListAssetsRequest)(nil),            // 6: riskprofiler.ingest.v1.ListAssetsRequest
-	(*ListAssetsResponse)(nil),           // 7: riskprofiler.ingest.v1.ListAssetsResponse
-	(*UpdateAssetRequest)(nil),           // 8: riskprofiler.ingest.v1.UpdateAssetRequest
-	(*DeleteAssetRequest)(nil),           // 9: riskprofiler.ingest.v1.DeleteAssetRequest
-	(*BatchImportAssetsRequest)(nil),     // 10: riskprofiler.ingest.v1.BatchImportAssetsRequest
-	(*BatchImportAssetsResponse)(nil),    // 11: riskprofiler.ingest.v1.BatchImportAssetsResponse
-	(*ImportProblem)(nil),                // 12: riskprofiler.ingest.v1.ImportProblem
-	(*CreateProofRequest)(nil),           // 13: riskprofiler.ingest.v1.CreateProofRequest
-	(*VerifyProofRequest)(nil),           // 14: riskprofiler.ingest.v1.VerifyProofRequest
-	(*ListProofsRequest)(nil),            // 15: riskprofiler.ingest.v1.ListProofsRequest
-	(*ListProofsResponse)(nil),           // 16: riskprofiler.ingest.v1.ListProofsResponse
-	(*AttestAssetRequest)(nil),           // 17: riskprofiler.ingest.v1.AttestAssetRequest
-	(*CheckScopeRequest)(nil),            // 18: riskprofiler.ingest.v1.CheckScopeRequest
-	(*CheckScopeResponse)(nil),           // 19: riskprofiler.ingest.v1.CheckScopeResponse
-	(*CreateExclusionRequest)(nil),       // 20: riskprofiler.ingest.v1.CreateExclusionRequest
-	(*ListExclusionsRequest)(nil),        // 21: riskprofiler.ingest.v1.ListExclusionsRequest
-	(*ListExclusionsResponse)(nil),       // 22: riskprofiler.ingest.v1.ListExclusionsResponse
-	(*DeleteExclusionRequest)(nil),       // 23: riskprofiler.ingest.v1.DeleteExclusionRequest
-	(*ListObservationsRequest)(nil),      // 24: riskprofiler.ingest.v1.ListObservationsRequest
-	(*ListObservationsResponse)(nil),     // 25: riskprofiler.ingest.v1.ListObservationsResponse
-	(*ListCoverageRequest)(nil),          // 26: riskprofiler.ingest.v1.ListCoverageRequest
-	(*ListCoverageResponse)(nil),         // 27: riskprofiler.ingest.v1.ListCoverageResponse
-	(*SubmitResultRequest)(nil),          // 28: riskprofiler.ingest.v1.SubmitResultRequest
-	(*SubmitResultResponse)(nil),         // 29: riskprofiler.ingest.v1.SubmitResultResponse
-	(*GetJobRecordsRequest)(nil),         // 30: riskprofiler.ingest.v1.GetJobRecordsRequest
-	(*GetJobRecordsResponse)(nil),        // 31: riskprofiler.ingest.v1.GetJobRecordsResponse
-	(*GetAssetStateRequest)(nil),         // 32: riskprofiler.ingest.v1.GetAssetStateRequest
-	(*GetAssetStateResponse)(nil),        // 33: riskprofiler.ingest.v1.GetAssetStateResponse
-	(*ListAssessmentAssetsRequest)(nil),  // 34: riskprofiler.ingest.v1.ListAssessmentAssetsRequest
-	(*ListAssessmentAssetsResponse)(nil), // 35: riskprofiler.ingest.v1.ListAssessmentAssetsResponse
-	(*timestamppb.Timestamp)(nil),        // 36: google.protobuf.Timestamp
-	(*v1.Target)(nil),                    // 37: riskprofiler.model.v1.Target
-	(*v1.Asset)(nil),                     // 38: riskprofiler.model.v1.Asset
-	(*fieldmaskpb.FieldMask)(nil),        // 39: google.protobuf.FieldMask
-	(*v1.Discovery)(nil),                 // 40: riskprofiler.model.v1.Discovery
-	(*v1.Observation)(nil),               // 41: riskprofiler.model.v1.Observation
-	(*v1.Coverage)(nil),                  // 42: riskprofiler.model.v1.Coverage
-	(*v1.ScanCompleted)(nil),             // 43: riskprofiler.model.v1.ScanCompleted
-	(*v1.JobRecord)(nil),                 // 44: riskprofiler.model.v1.JobRecord
-	(*v1.ObservationSet)(nil),            // 45: riskprofiler.model.v1.ObservationSet
-	(*emptypb.Empty)(nil),                // 46: google.protobuf.Empty
+	(Authorization_Event)(0),             // 1: riskprofiler.ingest.v1.Authorization.Event
+	(*Proof)(nil),                        // 2: riskprofiler.ingest.v1.Proof
+	(*Authorization)(nil),                // 3: riskprofiler.ingest.v1.Authorization
+	(*Stop)(nil),                         // 4: riskprofiler.ingest.v1.Stop
+	(*DoNotScanEntry)(nil),               // 5: riskprofiler.ingest.v1.DoNotScanEntry
+	(*Exclusion)(nil),                    // 6: riskprofiler.ingest.v1.Exclusion
+	(*ScopeDecision)(nil),                // 7: riskprofiler.ingest.v1.ScopeDecision
+	(*CreateAssetRequest)(nil),           // 8: riskprofiler.ingest.v1.CreateAssetRequest
+	(*GetAssetRequest)(nil),              // 9: riskprofiler.ingest.v1.GetAssetRequest
+	(*ListAssetsRequest)(nil),            // 10: riskprofiler.ingest.v1.ListAssetsRequest
+	(*ListAssetsResponse)(nil),           // 11: riskprofiler.ingest.v1.ListAssetsResponse
+	(*UpdateAssetRequest)(nil),           // 12: riskprofiler.ingest.v1.UpdateAssetRequest
+	(*DeleteAssetRequest)(nil),           // 13: riskprofiler.ingest.v1.DeleteAssetRequest
+	(*BatchImportAssetsRequest)(nil),     // 14: riskprofiler.ingest.v1.BatchImportAssetsRequest
+	(*BatchImportAssetsResponse)(nil),    // 15: riskprofiler.ingest.v1.BatchImportAssetsResponse
+	(*ImportProblem)(nil),                // 16: riskprofiler.ingest.v1.ImportProblem
+	(*CreateProofRequest)(nil),           // 17: riskprofiler.ingest.v1.CreateProofRequest
+	(*VerifyProofRequest)(nil),           // 18: riskprofiler.ingest.v1.VerifyProofRequest
+	(*ListProofsRequest)(nil),            // 19: riskprofiler.ingest.v1.ListProofsRequest
+	(*ListProofsResponse)(nil),           // 20: riskprofiler.ingest.v1.ListProofsResponse
+	(*AttestAssetRequest)(nil),           // 21: riskprofiler.ingest.v1.AttestAssetRequest
+	(*GrantClearanceRequest)(nil),        // 22: riskprofiler.ingest.v1.GrantClearanceRequest
+	(*ListAuthorizationsRequest)(nil),    // 23: riskprofiler.ingest.v1.ListAuthorizationsRequest
+	(*ListAuthorizationsResponse)(nil),   // 24: riskprofiler.ingest.v1.ListAuthorizationsResponse
+	(*CreateStopRequest)(nil),            // 25: riskprofiler.ingest.v1.CreateStopRequest
+	(*ListStopsRequest)(nil),             // 26: riskprofiler.ingest.v1.ListStopsRequest
+	(*ListStopsResponse)(nil),            // 27: riskprofiler.ingest.v1.ListStopsResponse
+	(*DeleteStopRequest)(nil),            // 28: riskprofiler.ingest.v1.DeleteStopRequest
+	(*CreateDoNotScanEntryRequest)(nil),  // 29: riskprofiler.ingest.v1.CreateDoNotScanEntryRequest
+	(*ListDoNotScanEntriesRequest)(nil),  // 30: riskprofiler.ingest.v1.ListDoNotScanEntriesRequest
+	(*ListDoNotScanEntriesResponse)(nil), // 31: riskprofiler.ingest.v1.ListDoNotScanEntriesResponse
+	(*DeleteDoNotScanEntryRequest)(nil),  // 32: riskprofiler.ingest.v1.DeleteDoNotScanEntryRequest
+	(*CheckScopeRequest)(nil),            // 33: riskprofiler.ingest.v1.CheckScopeRequest
+	(*CheckScopeResponse)(nil),           // 34: riskprofiler.ingest.v1.CheckScopeResponse
+	(*CreateExclusionRequest)(nil),       // 35: riskprofiler.ingest.v1.CreateExclusionRequest
+	(*ListExclusionsRequest)(nil),        // 36: riskprofiler.ingest.v1.ListExclusionsRequest
+	(*ListExclusionsResponse)(nil),       // 37: riskprofiler.ingest.v1.ListExclusionsResponse
+	(*DeleteExclusionRequest)(nil),       // 38: riskprofiler.ingest.v1.DeleteExclusionRequest
+	(*ListObservationsRequest)(nil),      // 39: riskprofiler.ingest.v1.ListObservationsRequest
+	(*ListObservationsResponse)(nil),     // 40: riskprofiler.ingest.v1.ListObservationsResponse
+	(*ListCoverageRequest)(nil),          // 41: riskprofiler.ingest.v1.ListCoverageRequest
+	(*ListCoverageResponse)(nil),         // 42: riskprofiler.ingest.v1.ListCoverageResponse
+	(*SubmitResultRequest)(nil),          // 43: riskprofiler.ingest.v1.SubmitResultRequest
+	(*SubmitResultResponse)(nil),         // 44: riskprofiler.ingest.v1.SubmitResultResponse
+	(*GetJobRecordsRequest)(nil),         // 45: riskprofiler.ingest.v1.GetJobRecordsRequest
+	(*GetJobRecordsResponse)(nil),        // 46: riskprofiler.ingest.v1.GetJobRecordsResponse
+	(*GetAssetStateRequest)(nil),         // 47: riskprofiler.ingest.v1.GetAssetStateRequest
+	(*GetAssetStateResponse)(nil),        // 48: riskprofiler.ingest.v1.GetAssetStateResponse
+	(*ListAssessmentAssetsRequest)(nil),  // 49: riskprofiler.ingest.v1.ListAssessmentAssetsRequest
+	(*ListAssessmentAssetsResponse)(nil), // 50: riskprofiler.ingest.v1.ListAssessmentAssetsResponse
+	(*SyncIntelRequest)(nil),             // 51: riskprofiler.ingest.v1.SyncIntelRequest
+	(*SyncIntelResponse)(nil),            // 52: riskprofiler.ingest.v1.SyncIntelResponse
+	(*ImportIntelRequest)(nil),           // 53: riskprofiler.ingest.v1.ImportIntelRequest
+	(*ImportIntelResponse)(nil),          // 54: riskprofiler.ingest.v1.ImportIntelResponse
+	(*GetIntelStatusRequest)(nil),        // 55: riskprofiler.ingest.v1.GetIntelStatusRequest
+	(*IntelStatus)(nil),                  // 56: riskprofiler.ingest.v1.IntelStatus
+	(*timestamppb.Timestamp)(nil),        // 57: google.protobuf.Timestamp
+	(v1.Clearance)(0),                    // 58: riskprofiler.model.v1.Clearance
+	(*v1.Target)(nil),                    // 59: riskprofiler.model.v1.Target
+	(*v1.CloudAccess)(nil),               // 60: riskprofiler.model.v1.CloudAccess
+	(*v1.Asset)(nil),                     // 61: riskprofiler.model.v1.Asset
+	(*fieldmaskpb.FieldMask)(nil),        // 62: google.protobuf.FieldMask
+	(*v1.Discovery)(nil),                 // 63: riskprofiler.model.v1.Discovery
+	(v1.ScanType)(0),                     // 64: riskprofiler.model.v1.ScanType
+	(v1.Profile)(0),                      // 65: riskprofiler.model.v1.Profile
+	(*v1.Observation)(nil),               // 66: riskprofiler.model.v1.Observation
+	(*v1.Coverage)(nil),                  // 67: riskprofiler.model.v1.Coverage
+	(*v1.ScanCompleted)(nil),             // 68: riskprofiler.model.v1.ScanCompleted
+	(*v1.JobRecord)(nil),                 // 69: riskprofiler.model.v1.JobRecord
+	(*v1.ObservationSet)(nil),            // 70: riskprofiler.model.v1.ObservationSet
+	(*v1.IntelManifest)(nil),             // 71: riskprofiler.model.v1.IntelManifest
+	(*IntelRecord)(nil),                  // 72: riskprofiler.ingest.v1.IntelRecord
+	(*v1.IntelFeed)(nil),                 // 73: riskprofiler.model.v1.IntelFeed
+	(*CreateImportRequest)(nil),          // 74: riskprofiler.ingest.v1.CreateImportRequest
+	(*UploadImportPartRequest)(nil),      // 75: riskprofiler.ingest.v1.UploadImportPartRequest
+	(*StartImportRequest)(nil),           // 76: riskprofiler.ingest.v1.StartImportRequest
+	(*GetImportRequest)(nil),             // 77: riskprofiler.ingest.v1.GetImportRequest
+	(*ListImportsRequest)(nil),           // 78: riskprofiler.ingest.v1.ListImportsRequest
+	(*ListImportProblemsRequest)(nil),    // 79: riskprofiler.ingest.v1.ListImportProblemsRequest
+	(*emptypb.Empty)(nil),                // 80: google.protobuf.Empty
+	(*Import)(nil),                       // 81: riskprofiler.ingest.v1.Import
+	(*UploadImportPartResponse)(nil),     // 82: riskprofiler.ingest.v1.UploadImportPartResponse
+	(*ListImportsResponse)(nil),          // 83: riskprofiler.ingest.v1.ListImportsResponse
+	(*ListImportProblemsResponse)(nil),   // 84: riskprofiler.ingest.v1.ListImportProblemsResponse
 }
 var file_riskprofiler_ingest_v1_ingest_service_proto_depIdxs = []int32{
 	0,  // 0: riskprofiler.ingest.v1.Proof.method:type_name -> riskprofiler.ingest.v1.ProofMethod
-	36, // 1: riskprofiler.ingest.v1.Proof.create_time:type_name -> google.protobuf.Timestamp
-	36, // 2: riskprofiler.ingest.v1.Proof.verify_time:type_name -> google.protobuf.Timestamp
-	36, // 3: riskprofiler.ingest.v1.Exclusion.create_time:type_name -> google.protobuf.Timestamp
-	37, // 4: riskprofiler.ingest.v1.ScopeDecision.target:type_name -> riskprofiler.model.v1.Target
-	38, // 5: riskprofiler.ingest.v1.CreateAssetRequest.asset:type_name -> riskprofiler.model.v1.Asset
-	38, // 6: riskprofiler.ingest.v1.ListAssetsResponse.assets:type_name -> riskprofiler.model.v1.Asset
-	38, // 7: riskprofiler.ingest.v1.UpdateAssetRequest.asset:type_name -> riskprofiler.model.v1.Asset
-	39, // 8: riskprofiler.ingest.v1.UpdateAssetRequest.update_mask:type_name -> google.protobuf.FieldMask
-	38, // 9: riskprofiler.ingest.v1.BatchImportAssetsResponse.assets:type_name -> riskprofiler.model.v1.Asset
-	12, // 10: riskprofiler.ingest.v1.BatchImportAssetsResponse.problems:type_name -> riskprofiler.ingest.v1.ImportProblem
-	0,  // 11: riskprofiler.ingest.v1.CreateProofRequest.method:type_name -> riskprofiler.ingest.v1.ProofMethod
-	1,  // 12: riskprofiler.ingest.v1.ListProofsResponse.proofs:type_name -> riskprofiler.ingest.v1.Proof
-	37, // 13: riskprofiler.ingest.v1.CheckScopeRequest.targets:type_name -> riskprofiler.model.v1.Target
-	40, // 14: riskprofiler.ingest.v1.CheckScopeRequest.path:type_name -> riskprofiler.model.v1.Discovery
-	3,  // 15: riskprofiler.ingest.v1.CheckScopeResponse.decisions:type_name -> riskprofiler.ingest.v1.ScopeDecision
-	2,  // 16: riskprofiler.ingest.v1.CreateExclusionRequest.exclusion:type_name -> riskprofiler.ingest.v1.Exclusion
-	2,  // 17: riskprofiler.ingest.v1.ListExclusionsResponse.exclusions:type_name -> riskprofiler.ingest.v1.Exclusion
-	41, // 18: riskprofiler.ingest.v1.ListObservationsResponse.observations:type_name -> riskprofiler.model.v1.Observation
-	42, // 19: riskprofiler.ingest.v1.ListCoverageResponse.coverage:type_name -> riskprofiler.model.v1.Coverage
-	43, // 20: riskprofiler.ingest.v1.SubmitResultRequest.result:type_name -> riskprofiler.model.v1.ScanCompleted
-	44, // 21: riskprofiler.ingest.v1.GetJobRecordsResponse.records:type_name -> riskprofiler.model.v1.JobRecord
-	38, // 22: riskprofiler.ingest.v1.GetAssetStateResponse.asset:type_name -> riskprofiler.model.v1.Asset
-	45, // 23: riskprofiler.ingest.v1.GetAssetStateResponse.sets:type_name -> riskprofiler.model.v1.ObservationSet
-	4,  // 24: riskprofiler.ingest.v1.IngestService.CreateAsset:input_type -> riskprofiler.ingest.v1.CreateAssetRequest
-	5,  // 25: riskprofiler.ingest.v1.IngestService.GetAsset:input_type -> riskprofiler.ingest.v1.GetAssetRequest
-	6,  // 26: riskprofiler.ingest.v1.IngestService.ListAssets:input_type -> riskprofiler.ingest.v1.ListAssetsRequest
-	8,  // 27: riskprofiler.ingest.v1.IngestService.UpdateAsset:input_type -> riskprofiler.ingest.v1.UpdateAssetRequest
-	9,  // 28: riskprofiler.ingest.v1.IngestService.DeleteAsset:input_type -> riskprofiler.ingest.v1.DeleteAssetRequest
-	10, // 29: riskprofiler.ingest.v1.IngestService.BatchImportAssets:input_type -> riskprofiler.ingest.v1.BatchImportAssetsRequest
-	13, // 30: riskprofiler.ingest.v1.IngestService.CreateProof:input_type -> riskprofiler.ingest.v1.CreateProofRequest
-	14, // 31: riskprofiler.ingest.v1.IngestService.VerifyProof:input_type -> riskprofiler.ingest.v1.VerifyProofRequest
-	15, // 32: riskprofiler.ingest.v1.IngestService.ListProofs:input_type -> riskprofiler.ingest.v1.ListProofsRequest
-	17, // 33: riskprofiler.ingest.v1.IngestService.AttestAsset:input_type -> riskprofiler.ingest.v1.AttestAssetRequest
-	18, // 34: riskprofiler.ingest.v1.IngestService.CheckScope:input_type -> riskprofiler.ingest.v1.CheckScopeRequest
-	20, // 35: riskprofiler.ingest.v1.IngestService.CreateExclusion:input_type -> riskprofiler.ingest.v1.CreateExclusionRequest
-	21, // 36: riskprofiler.ingest.v1.IngestService.ListExclusions:input_type -> riskprofiler.ingest.v1.ListExclusionsRequest
-	23, // 37: riskprofiler.ingest.v1.IngestService.DeleteExclusion:input_type -> riskprofiler.ingest.v1.DeleteExclusionRequest
-	24, // 38: riskprofiler.ingest.v1.IngestService.ListObservations:input_type -> riskprofiler.ingest.v1.ListObservationsRequest
-	26, // 39: riskprofiler.ingest.v1.IngestService.ListCoverage:input_type -> riskprofiler.ingest.v1.ListCoverageRequest
-	28, // 40: riskprofiler.ingest.v1.IngestService.SubmitResult:input_type -> riskprofiler.ingest.v1.SubmitResultRequest
-	30, // 41: riskprofiler.ingest.v1.IngestService.GetJobRecords:input_type -> riskprofiler.ingest.v1.GetJobRecordsRequest
-	32, // 42: riskprofiler.ingest.v1.IngestService.GetAssetState:input_type -> riskprofiler.ingest.v1.GetAssetStateRequest
-	34, // 43: riskprofiler.ingest.v1.IngestService.ListAssessmentAssets:input_type -> riskprofiler.ingest.v1.ListAssessmentAssetsRequest
-	38, // 44: riskprofiler.ingest.v1.IngestService.CreateAsset:output_type -> riskprofiler.model.v1.Asset
-	38, // 45: riskprofiler.ingest.v1.IngestService.GetAsset:output_type -> riskprofiler.model.v1.Asset
-	7,  // 46: riskprofiler.ingest.v1.IngestService.ListAssets:output_type -> riskprofiler.ingest.v1.ListAssetsResponse
-	38, // 47: riskprofiler.ingest.v1.IngestService.UpdateAsset:output_type -> riskprofiler.model.v1.Asset
-	46, // 48: riskprofiler.ingest.v1.IngestService.DeleteAsset:output_type -> google.protobuf.Empty
-	11, // 49: riskprofiler.ingest.v1.IngestService.BatchImportAssets:output_type -> riskprofiler.ingest.v1.BatchImportAssetsResponse
-	1,  // 50: riskprofiler.ingest.v1.IngestService.CreateProof:output_type -> riskprofiler.ingest.v1.Proof
-	1,  // 51: riskprofiler.ingest.v1.IngestService.VerifyProof:output_type -> riskprofiler.ingest.v1.Proof
-	16, // 52: riskprofiler.ingest.v1.IngestService.ListProofs:output_type -> riskprofiler.ingest.v1.ListProofsResponse
-	38, // 53: riskprofiler.ingest.v1.IngestService.AttestAsset:output_type -> riskprofiler.model.v1.Asset
-	19, // 54: riskprofiler.ingest.v1.IngestService.CheckScope:output_type -> riskprofiler.ingest.v1.CheckScopeResponse
-	2,  // 55: riskprofiler.ingest.v1.IngestService.CreateExclusion:output_type -> riskprofiler.ingest.v1.Exclusion
-	22, // 56: riskprofiler.ingest.v1.IngestService.ListExclusions:output_type -> riskprofiler.ingest.v1.ListExclusionsResponse
-	46, // 57: riskprofiler.ingest.v1.IngestService.DeleteExclusion:output_type -> google.protobuf.Empty
-	25, // 58: riskprofiler.ingest.v1.IngestService.ListObservations:output_type -> riskprofiler.ingest.v1.ListObservationsResponse
-	27, // 59: riskprofiler.ingest.v1.IngestService.ListCoverage:output_type -> riskprofiler.ingest.v1.ListCoverageResponse
-	29, // 60: riskprofiler.ingest.v1.IngestService.SubmitResult:output_type -> riskprofiler.ingest.v1.SubmitResultResponse
-	31, // 61: riskprofiler.ingest.v1.IngestService.GetJobRecords:output_type -> riskprofiler.ingest.v1.GetJobRecordsResponse
-	33, // 62: riskprofiler.ingest.v1.IngestService.GetAssetState:output_type -> riskprofiler.ingest.v1.GetAssetStateResponse
-	35, // 63: riskprofiler.ingest.v1.IngestService.ListAssessmentAssets:output_type -> riskprofiler.ingest.v1.ListAssessmentAssetsResponse
-	44, // [44:64] is the sub-list for method output_type
-	24, // [24:44] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	57, // 1: riskprofiler.ingest.v1.Proof.create_time:type_name -> google.protobuf.Timestamp
+	57, // 2: riskprofiler.ingest.v1.Proof.verify_time:type_name -> google.protobuf.Timestamp
+	1,  // 3: riskprofiler.ingest.v1.Authorization.event:type_name -> riskprofiler.ingest.v1.Authorization.Event
+	58, // 4: riskprofiler.ingest.v1.Authorization.clearance:type_name -> riskprofiler.model.v1.Clearance
+	57, // 5: riskprofiler.ingest.v1.Authorization.create_time:type_name -> google.protobuf.Timestamp
+	57, // 6: riskprofiler.ingest.v1.Authorization.expire_time:type_name -> google.protobuf.Timestamp
+	57, // 7: riskprofiler.ingest.v1.Stop.create_time:type_name -> google.protobuf.Timestamp
+	57, // 8: riskprofiler.ingest.v1.DoNotScanEntry.create_time:type_name -> google.protobuf.Timestamp
+	57, // 9: riskprofiler.ingest.v1.Exclusion.create_time:type_name -> google.protobuf.Timestamp
+	59, // 10: riskprofiler.ingest.v1.ScopeDecision.target:type_name -> riskprofiler.model.v1.Target
+	58, // 11: riskprofiler.ingest.v1.ScopeDecision.granted:type_name -> riskprofiler.model.v1.Clearance
+	58, // 12: riskprofiler.ingest.v1.ScopeDecision.needed:type_name -> riskprofiler.model.v1.Clearance
+	60, // 13: riskprofiler.ingest.v1.ScopeDecision.cloud:type_name -> riskprofiler.model.v1.CloudAccess
+	61, // 14: riskprofiler.ingest.v1.CreateAssetRequest.asset:type_name -> riskprofiler.model.v1.Asset
+	61, // 15: riskprofiler.ingest.v1.ListAssetsResponse.assets:type_name -> riskprofiler.model.v1.Asset
+	61, // 16: riskprofiler.ingest.v1.UpdateAssetRequest.asset:type_name -> riskprofiler.model.v1.Asset
+	62, // 17: riskprofiler.ingest.v1.UpdateAssetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	61, // 18: riskprofiler.ingest.v1.BatchImportAssetsResponse.assets:type_name -> riskprofiler.model.v1.Asset
+	16, // 19: riskprofiler.ingest.v1.BatchImportAssetsResponse.problems:type_name -> riskprofiler.ingest.v1.ImportProblem
+	0,  // 20: riskprofiler.ingest.v1.CreateProofRequest.method:type_name -> riskprofiler.ingest.v1.ProofMethod
+	2,  // 21: riskprofiler.ingest.v1.ListProofsResponse.proofs:type_name -> riskprofiler.ingest.v1.Proof
+	58, // 22: riskprofiler.ingest.v1.AttestAssetRequest.clearance:type_name -> riskprofiler.model.v1.Clearance
+	57, // 23: riskprofiler.ingest.v1.AttestAssetRequest.expire_time:type_name -> google.protobuf.Timestamp
+	58, // 24: riskprofiler.ingest.v1.GrantClearanceRequest.clearance:type_name -> riskprofiler.model.v1.Clearance
+	3,  // 25: riskprofiler.ingest.v1.ListAuthorizationsResponse.authorizations:type_name -> riskprofiler.ingest.v1.Authorization
+	4,  // 26: riskprofiler.ingest.v1.CreateStopRequest.stop:type_name -> riskprofiler.ingest.v1.Stop
+	4,  // 27: riskprofiler.ingest.v1.ListStopsResponse.stops:type_name -> riskprofiler.ingest.v1.Stop
+	5,  // 28: riskprofiler.ingest.v1.CreateDoNotScanEntryRequest.entry:type_name -> riskprofiler.ingest.v1.DoNotScanEntry
+	5,  // 29: riskprofiler.ingest.v1.ListDoNotScanEntriesResponse.entries:type_name -> riskprofiler.ingest.v1.DoNotScanEntry
+	59, // 30: riskprofiler.ingest.v1.CheckScopeRequest.targets:type_name -> riskprofiler.model.v1.Target
+	63, // 31: riskprofiler.ingest.v1.CheckScopeRequest.path:type_name -> riskprofiler.model.v1.Discovery
+	64, // 32: riskprofiler.ingest.v1.CheckScopeRequest.scan_types:type_name -> riskprofiler.model.v1.ScanType
+	65, // 33: riskprofiler.ingest.v1.CheckScopeRequest.profile:type_name -> riskprofiler.model.v1.Profile
+	7,  // 34: riskprofiler.ingest.v1.CheckScopeResponse.decisions:type_name -> riskprofiler.ingest.v1.ScopeDecision
+	6,  // 35: riskprofiler.ingest.v1.CreateExclusionRequest.exclusion:type_name -> riskprofiler.ingest.v1.Exclusion
+	6,  // 36: riskprofiler.ingest.v1.ListExclusionsResponse.exclusions:type_name -> riskprofiler.ingest.v1.Exclusion
+	66, // 37: riskprofiler.ingest.v1.ListObservationsResponse.observations:type_name -> riskprofiler.model.v1.Observation
+	67, // 38: riskprofiler.ingest.v1.ListCoverageResponse.coverage:type_name -> riskprofiler.model.v1.Coverage
+	68, // 39: riskprofiler.ingest.v1.SubmitResultRequest.result:type_name -> riskprofiler.model.v1.ScanCompleted
+	69, // 40: riskprofiler.ingest.v1.GetJobRecordsResponse.records:type_name -> riskprofiler.model.v1.JobRecord
+	61, // 41: riskprofiler.ingest.v1.GetAssetStateResponse.asset:type_name -> riskprofiler.model.v1.Asset
+	70, // 42: riskprofiler.ingest.v1.GetAssetStateResponse.sets:type_name -> riskprofiler.model.v1.ObservationSet
+	71, // 43: riskprofiler.ingest.v1.SyncIntelResponse.published:type_name -> riskprofiler.model.v1.IntelManifest
+	72, // 44: riskprofiler.ingest.v1.ImportIntelRequest.records:type_name -> riskprofiler.ingest.v1.IntelRecord
+	73, // 45: riskprofiler.ingest.v1.ImportIntelRequest.about:type_name -> riskprofiler.model.v1.IntelFeed
+	71, // 46: riskprofiler.ingest.v1.IntelStatus.manifest:type_name -> riskprofiler.model.v1.IntelManifest
+	73, // 47: riskprofiler.ingest.v1.IntelStatus.feeds:type_name -> riskprofiler.model.v1.IntelFeed
+	71, // 48: riskprofiler.ingest.v1.IntelStatus.manifests:type_name -> riskprofiler.model.v1.IntelManifest
+	8,  // 49: riskprofiler.ingest.v1.IngestService.CreateAsset:input_type -> riskprofiler.ingest.v1.CreateAssetRequest
+	9,  // 50: riskprofiler.ingest.v1.IngestService.GetAsset:input_type -> riskprofiler.ingest.v1.GetAssetRequest
+	10, // 51: riskprofiler.ingest.v1.IngestService.ListAssets:input_type -> riskprofiler.ingest.v1.ListAssetsRequest
+	12, // 52: riskprofiler.ingest.v1.IngestService.UpdateAsset:input_type -> riskprofiler.ingest.v1.UpdateAssetRequest
+	13, // 53: riskprofiler.ingest.v1.IngestService.DeleteAsset:input_type -> riskprofiler.ingest.v1.DeleteAssetRequest
+	14, // 54: riskprofiler.ingest.v1.IngestService.BatchImportAssets:input_type -> riskprofiler.ingest.v1.BatchImportAssetsRequest
+	74, // 55: riskprofiler.ingest.v1.IngestService.CreateImport:input_type -> riskprofiler.ingest.v1.CreateImportRequest
+	75, // 56: riskprofiler.ingest.v1.IngestService.UploadImportPart:input_type -> riskprofiler.ingest.v1.UploadImportPartRequest
+	76, // 57: riskprofiler.ingest.v1.IngestService.StartImport:input_type -> riskprofiler.ingest.v1.StartImportRequest
+	77, // 58: riskprofiler.ingest.v1.IngestService.GetImport:input_type -> riskprofiler.ingest.v1.GetImportRequest
+	78, // 59: riskprofiler.ingest.v1.IngestService.ListImports:input_type -> riskprofiler.ingest.v1.ListImportsRequest
+	79, // 60: riskprofiler.ingest.v1.IngestService.ListImportProblems:input_type -> riskprofiler.ingest.v1.ListImportProblemsRequest
+	17, // 61: riskprofiler.ingest.v1.IngestService.CreateProof:input_type -> riskprofiler.ingest.v1.CreateProofRequest
+	18, // 62: riskprofiler.ingest.v1.IngestService.VerifyProof:input_type -> riskprofiler.ingest.v1.VerifyProofRequest
+	19, // 63: riskprofiler.ingest.v1.IngestService.ListProofs:input_type -> riskprofiler.ingest.v1.ListProofsRequest
+	22, // 64: riskprofiler.ingest.v1.IngestService.GrantClearance:input_type -> riskprofiler.ingest.v1.GrantClearanceRequest
+	23, // 65: riskprofiler.ingest.v1.IngestService.ListAuthorizations:input_type -> riskprofiler.ingest.v1.ListAuthorizationsRequest
+	25, // 66: riskprofiler.ingest.v1.IngestService.CreateStop:input_type -> riskprofiler.ingest.v1.CreateStopRequest
+	26, // 67: riskprofiler.ingest.v1.IngestService.ListStops:input_type -> riskprofiler.ingest.v1.ListStopsRequest
+	28, // 68: riskprofiler.ingest.v1.IngestService.DeleteStop:input_type -> riskprofiler.ingest.v1.DeleteStopRequest
+	29, // 69: riskprofiler.ingest.v1.IngestService.CreateDoNotScanEntry:input_type -> riskprofiler.ingest.v1.CreateDoNotScanEntryRequest
+	30, // 70: riskprofiler.ingest.v1.IngestService.ListDoNotScanEntries:input_type -> riskprofiler.ingest.v1.ListDoNotScanEntriesRequest
+	32, // 71: riskprofiler.ingest.v1.IngestService.DeleteDoNotScanEntry:input_type -> riskprofiler.ingest.v1.DeleteDoNotScanEntryRequest
+	21, // 72: riskprofiler.ingest.v1.IngestService.AttestAsset:input_type -> riskprofiler.ingest.v1.AttestAssetRequest
+	33, // 73: riskprofiler.ingest.v1.IngestService.CheckScope:input_type -> riskprofiler.ingest.v1.CheckScopeRequest
+	35, // 74: riskprofiler.ingest.v1.IngestService.CreateExclusion:input_type -> riskprofiler.ingest.v1.CreateExclusionRequest
+	36, // 75: riskprofiler.ingest.v1.IngestService.ListExclusions:input_type -> riskprofiler.ingest.v1.ListExclusionsRequest
+	38, // 76: riskprofiler.ingest.v1.IngestService.DeleteExclusion:input_type -> riskprofiler.ingest.v1.DeleteExclusionRequest
+	39, // 77: riskprofiler.ingest.v1.IngestService.ListObservations:input_type -> riskprofiler.ingest.v1.ListObservationsRequest
+	41, // 78: riskprofiler.ingest.v1.IngestService.ListCoverage:input_type -> riskprofiler.ingest.v1.ListCoverageRequest
+	43, // 79: riskprofiler.ingest.v1.IngestService.SubmitResult:input_type -> riskprofiler.ingest.v1.SubmitResultRequest
+	45, // 80: riskprofiler.ingest.v1.IngestService.GetJobRecords:input_type -> riskprofiler.ingest.v1.GetJobRecordsRequest
+	47, // 81: riskprofiler.ingest.v1.IngestService.GetAssetState:input_type -> riskprofiler.ingest.v1.GetAssetStateRequest
+	51, // 82: riskprofiler.ingest.v1.IngestService.SyncIntel:input_type -> riskprofiler.ingest.v1.SyncIntelRequest
+	53, // 83: riskprofiler.ingest.v1.IngestService.ImportIntel:input_type -> riskprofiler.ingest.v1.ImportIntelRequest
+	55, // 84: riskprofiler.ingest.v1.IngestService.GetIntelStatus:input_type -> riskprofiler.ingest.v1.GetIntelStatusRequest
+	49, // 85: riskprofiler.ingest.v1.IngestService.ListAssessmentAssets:input_type -> riskprofiler.ingest.v1.ListAssessmentAssetsRequest
+	61, // 86: riskprofiler.ingest.v1.IngestService.CreateAsset:output_type -> riskprofiler.model.v1.Asset
+	61, // 87: riskprofiler.ingest.v1.IngestService.GetAsset:output_type -> riskprofiler.model.v1.Asset
+	11, // 88: riskprofiler.ingest.v1.IngestService.ListAssets:output_type -> riskprofiler.ingest.v1.ListAssetsResponse
+	61, // 89: riskprofiler.ingest.v1.IngestService.UpdateAsset:output_type -> riskprofiler.model.v1.Asset
+	80, // 90: riskprofiler.ingest.v1.IngestService.DeleteAsset:output_type -> google.protobuf.Empty
+	15, // 91: riskprofiler.ingest.v1.IngestService.BatchImportAssets:output_type -> riskprofiler.ingest.v1.BatchImportAssetsResponse
+	81, // 92: riskprofiler.ingest.v1.IngestService.CreateImport:output_type -> riskprofiler.ingest.v1.Import
+	82, // 93: riskprofiler.ingest.v1.IngestService.UploadImportPart:output_type -> riskprofiler.ingest.v1.UploadImportPartResponse
+	81, // 94: riskprofiler.ingest.v1.IngestService.StartImport:output_type -> riskprofiler.ingest.v1.Import
+	81, // 95: riskprofiler.ingest.v1.IngestService.GetImport:output_type -> riskprofiler.ingest.v1.Import
+	83, // 96: riskprofiler.ingest.v1.IngestService.ListImports:output_type -> riskprofiler.ingest.v1.ListImportsResponse
+	84, // 97: riskprofiler.ingest.v1.IngestService.ListImportProblems:output_type -> riskprofiler.ingest.v1.ListImportProblemsResponse
+	2,  // 98: riskprofiler.ingest.v1.IngestService.CreateProof:output_type -> riskprofiler.ingest.v1.Proof
+	2,  // 99: riskprofiler.ingest.v1.IngestService.VerifyProof:output_type -> riskprofiler.ingest.v1.Proof
+	20, // 100: riskprofiler.ingest.v1.IngestService.ListProofs:output_type -> riskprofiler.ingest.v1.ListProofsResponse
+	61, // 101: riskprofiler.ingest.v1.IngestService.GrantClearance:output_type -> riskprofiler.model.v1.Asset
+	24, // 102: riskprofiler.ingest.v1.IngestService.ListAuthorizations:output_type -> riskprofiler.ingest.v1.ListAuthorizationsResponse
+	4,  // 103: riskprofiler.ingest.v1.IngestService.CreateStop:output_type -> riskprofiler.ingest.v1.Stop
+	27, // 104: riskprofiler.ingest.v1.IngestService.ListStops:output_type -> riskprofiler.ingest.v1.ListStopsResponse
+	80, // 105: riskprofiler.ingest.v1.IngestService.DeleteStop:output_type -> google.protobuf.Empty
+	5,  // 106: riskprofiler.ingest.v1.IngestService.CreateDoNotScanEntry:output_type -> riskprofiler.ingest.v1.DoNotScanEntry
+	31, // 107: riskprofiler.ingest.v1.IngestService.ListDoNotScanEntries:output_type -> riskprofiler.ingest.v1.ListDoNotScanEntriesResponse
+	80, // 108: riskprofiler.ingest.v1.IngestService.DeleteDoNotScanEntry:output_type -> google.protobuf.Empty
+	61, // 109: riskprofiler.ingest.v1.IngestService.AttestAsset:output_type -> riskprofiler.model.v1.Asset
+	34, // 110: riskprofiler.ingest.v1.IngestService.CheckScope:output_type -> riskprofiler.ingest.v1.CheckScopeResponse
+	6,  // 111: riskprofiler.ingest.v1.IngestService.CreateExclusion:output_type -> riskprofiler.ingest.v1.Exclusion
+	37, // 112: riskprofiler.ingest.v1.IngestService.ListExclusions:output_type -> riskprofiler.ingest.v1.ListExclusionsResponse
+	80, // 113: riskprofiler.ingest.v1.IngestService.DeleteExclusion:output_type -> google.protobuf.Empty
+	40, // 114: riskprofiler.ingest.v1.IngestService.ListObservations:output_type -> riskprofiler.ingest.v1.ListObservationsResponse
+	42, // 115: riskprofiler.ingest.v1.IngestService.ListCoverage:output_type -> riskprofiler.ingest.v1.ListCoverageResponse
+	44, // 116: riskprofiler.ingest.v1.IngestService.SubmitResult:output_type -> riskprofiler.ingest.v1.SubmitResultResponse
+	46, // 117: riskprofiler.ingest.v1.IngestService.GetJobRecords:output_type -> riskprofiler.ingest.v1.GetJobRecordsResponse
+	48, // 118: riskprofiler.ingest.v1.IngestService.GetAssetState:output_type -> riskprofiler.ingest.v1.GetAssetStateResponse
+	52, // 119: riskprofiler.ingest.v1.IngestService.SyncIntel:output_type -> riskprofiler.ingest.v1.SyncIntelResponse
+	54, // 120: riskprofiler.ingest.v1.IngestService.ImportIntel:output_type -> riskprofiler.ingest.v1.ImportIntelResponse
+	56, // 121: riskprofiler.ingest.v1.IngestService.GetIntelStatus:output_type -> riskprofiler.ingest.v1.IntelStatus
+	50, // 122: riskprofiler.ingest.v1.IngestService.ListAssessmentAssets:output_type -> riskprofiler.ingest.v1.ListAssessmentAssetsResponse
+	86, // [86:123] is the sub-list for method output_type
+	49, // [49:86] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_ingest_v1_ingest_service_proto_init() }
@@ -2347,13 +4103,15 @@ func file_riskprofiler_ingest_v1_ingest_service_proto_init() {
 	if File_riskprofiler_ingest_v1_ingest_service_proto != nil {
 		return
 	}
+	file_riskprofiler_ingest_v1_imports_proto_init()
+	file_riskprofiler_ingest_v1_intel_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc), len(file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   35,
+			NumEnums:      2,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,9 +29,23 @@ const (
 	IngestService_UpdateAsset_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/UpdateAsset"
 	IngestService_DeleteAsset_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/DeleteAsset"
 	IngestService_BatchImportAssets_FullMethodName    = "/riskprofiler.ingest.v1.IngestService/BatchImportAssets"
+	IngestService_CreateImport_FullMethodName         = "/riskprofiler.ingest.v1.IngestService/CreateImport"
+	IngestService_UploadImportPart_FullMethodName     = "/riskprofiler.ingest.v1.IngestService/UploadImportPart"
+	IngestService_StartImport_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/StartImport"
+	IngestService_GetImport_FullMethodName            = "/riskprofiler.ingest.v1.IngestService/GetImport"
+	IngestService_ListImports_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/ListImports"
+	IngestService_ListImportProblems_FullMethodName   = "/riskprofiler.ingest.v1.IngestService/ListImportProblems"
 	IngestService_CreateProof_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/CreateProof"
 	IngestService_VerifyProof_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/VerifyProof"
 	IngestService_ListProofs_FullMethodName           = "/riskprofiler.ingest.v1.IngestService/ListProofs"
+	IngestService_GrantClearance_FullMethodName       = "/riskprofiler.ingest.v1.IngestService/GrantClearance"
+	IngestService_ListAuthorizations_FullMethodName   = "/riskprofiler.ingest.v1.IngestService/ListAuthorizations"
+	IngestService_CreateStop_FullMethodName           = "/riskprofiler.ingest.v1.IngestService/CreateStop"
+	IngestService_ListStops_FullMethodName            = "/riskprofiler.ingest.v1.IngestService/ListStops"
+	IngestService_DeleteStop_FullMethodName           = "/riskprofiler.ingest.v1.IngestService/DeleteStop"
+	IngestService_CreateDoNotScanEntry_FullMethodName = "/riskprofiler.ingest.v1.IngestService/CreateDoNotScanEntry"
+	IngestService_ListDoNotScanEntries_FullMethodName = "/riskprofiler.ingest.v1.IngestService/ListDoNotScanEntries"
+	IngestService_DeleteDoNotScanEntry_FullMethodName = "/riskprofiler.ingest.v1.IngestService/DeleteDoNotScanEntry"
 	IngestService_AttestAsset_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/AttestAsset"
 	IngestService_CheckScope_FullMethodName           = "/riskprofiler.ingest.v1.IngestService/CheckScope"
 	IngestService_CreateExclusion_FullMethodName      = "/riskprofiler.ingest.v1.IngestService/CreateExclusion"
@@ -42,6 +56,9 @@ const (
 	IngestService_SubmitResult_FullMethodName         = "/riskprofiler.ingest.v1.IngestService/SubmitResult"
 	IngestService_GetJobRecords_FullMethodName        = "/riskprofiler.ingest.v1.IngestService/GetJobRecords"
 	IngestService_GetAssetState_FullMethodName        = "/riskprofiler.ingest.v1.IngestService/GetAssetState"
+	IngestService_SyncIntel_FullMethodName            = "/riskprofiler.ingest.v1.IngestService/SyncIntel"
+	IngestService_ImportIntel_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/ImportIntel"
+	IngestService_GetIntelStatus_FullMethodName       = "/riskprofiler.ingest.v1.IngestService/GetIntelStatus"
 	IngestService_ListAssessmentAssets_FullMethodName = "/riskprofiler.ingest.v1.IngestService/ListAssessmentAssets"
 )
 
@@ -63,12 +80,41 @@ type IngestServiceClient interface {
 	DeleteAsset(ctx context.Context, in *DeleteAssetRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// BatchImportAssets adds up to 1,000 seeds. What is wrong with one does not stop the others.
 	BatchImportAssets(ctx context.Context, in *BatchImportAssetsRequest, opts ...grpc.CallOption) (*BatchImportAssetsResponse, error)
+	// CreateImport begins to take in a report of another tool: upload its parts, then start it.
+	CreateImport(ctx context.Context, in *CreateImportRequest, opts ...grpc.CallOption) (*Import, error)
+	// UploadImportPart stores one part of the report. The same part may be uploaded again.
+	UploadImportPart(ctx context.Context, in *UploadImportPartRequest, opts ...grpc.CallOption) (*UploadImportPartResponse, error)
+	// StartImport begins to read a report whose parts are all there. Starting it again changes nothing.
+	StartImport(ctx context.Context, in *StartImportRequest, opts ...grpc.CallOption) (*Import, error)
+	// GetImport returns one import with its progress.
+	GetImport(ctx context.Context, in *GetImportRequest, opts ...grpc.CallOption) (*Import, error)
+	// ListImports lists imports, newest first.
+	ListImports(ctx context.Context, in *ListImportsRequest, opts ...grpc.CallOption) (*ListImportsResponse, error)
+	// ListImportProblems lists what was not understood or not taken, by line.
+	ListImportProblems(ctx context.Context, in *ListImportProblemsRequest, opts ...grpc.CallOption) (*ListImportProblemsResponse, error)
 	// CreateProof hands out a challenge by which control of an asset can be proven.
 	CreateProof(ctx context.Context, in *CreateProofRequest, opts ...grpc.CallOption) (*Proof, error)
 	// VerifyProof looks whether the challenge is answered now.
 	VerifyProof(ctx context.Context, in *VerifyProofRequest, opts ...grpc.CallOption) (*Proof, error)
 	// ListProofs lists the proofs of an asset.
 	ListProofs(ctx context.Context, in *ListProofsRequest, opts ...grpc.CallOption) (*ListProofsResponse, error)
+	// GrantClearance sets how much may be done to an asset whose ownership is proven: intrusive scans only by this. Who granted what,
+	// when and by which reference is recorded.
+	GrantClearance(ctx context.Context, in *GrantClearanceRequest, opts ...grpc.CallOption) (*v1.Asset, error)
+	// ListAuthorizations lists what was authorised and withdrawn, by whom and when, newest first. Records are never changed or removed.
+	ListAuthorizations(ctx context.Context, in *ListAuthorizationsRequest, opts ...grpc.CallOption) (*ListAuthorizationsResponse, error)
+	// CreateStop is the kill switch: probing of a target, of a tenant or of everything ends within 60 seconds, scans under way included.
+	CreateStop(ctx context.Context, in *CreateStopRequest, opts ...grpc.CallOption) (*Stop, error)
+	// ListStops lists what is stopped now: the tenant's own stops, and for operators all.
+	ListStops(ctx context.Context, in *ListStopsRequest, opts ...grpc.CallOption) (*ListStopsResponse, error)
+	// DeleteStop lets probing go on. What an operator stopped only an operator resumes.
+	DeleteStop(ctx context.Context, in *DeleteStopRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// CreateDoNotScanEntry puts something on the list that no tenant may touch, whatever it proves.
+	CreateDoNotScanEntry(ctx context.Context, in *CreateDoNotScanEntryRequest, opts ...grpc.CallOption) (*DoNotScanEntry, error)
+	// ListDoNotScanEntries lists the entries made over the API; those of the operator's file are in the file.
+	ListDoNotScanEntries(ctx context.Context, in *ListDoNotScanEntriesRequest, opts ...grpc.CallOption) (*ListDoNotScanEntriesResponse, error)
+	// DeleteDoNotScanEntry takes an entry off the list.
+	DeleteDoNotScanEntry(ctx context.Context, in *DeleteDoNotScanEntryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// AttestAsset records that the operator vouches for the authorisation to scan an asset: who, when and why.
 	AttestAsset(ctx context.Context, in *AttestAssetRequest, opts ...grpc.CallOption) (*v1.Asset, error)
 	// CheckScope tells for each target whether it may be touched, and if not, why.
@@ -89,6 +135,13 @@ type IngestServiceClient interface {
 	GetJobRecords(ctx context.Context, in *GetJobRecordsRequest, opts ...grpc.CallOption) (*GetJobRecordsResponse, error)
 	// GetAssetState returns an asset with all that is known about it, for the correlator.
 	GetAssetState(ctx context.Context, in *GetAssetStateRequest, opts ...grpc.CallOption) (*GetAssetStateResponse, error)
+	// SyncIntel does one bounded step of reading vulnerability knowledge from its sources and compiling it. Call it again with the
+	// continuation until it is done. Two syncs at once do no harm.
+	SyncIntel(ctx context.Context, in *SyncIntelRequest, opts ...grpc.CallOption) (*SyncIntelResponse, error)
+	// ImportIntel takes records that the caller read from files of a feed. They count after the next SyncIntel.
+	ImportIntel(ctx context.Context, in *ImportIntelRequest, opts ...grpc.CallOption) (*ImportIntelResponse, error)
+	// GetIntelStatus says what is known about vulnerabilities: the snapshot, its feeds, their ages and problems.
+	GetIntelStatus(ctx context.Context, in *GetIntelStatusRequest, opts ...grpc.CallOption) (*IntelStatus, error)
 	// ListAssessmentAssets lists the assets that one assessment reached.
 	ListAssessmentAssets(ctx context.Context, in *ListAssessmentAssetsRequest, opts ...grpc.CallOption) (*ListAssessmentAssetsResponse, error)
 }
@@ -161,6 +214,66 @@ func (c *ingestServiceClient) BatchImportAssets(ctx context.Context, in *BatchIm
 	return out, nil
 }
 
+func (c *ingestServiceClient) CreateImport(ctx context.Context, in *CreateImportRequest, opts ...grpc.CallOption) (*Import, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Import)
+	err := c.cc.Invoke(ctx, IngestService_CreateImport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) UploadImportPart(ctx context.Context, in *UploadImportPartRequest, opts ...grpc.CallOption) (*UploadImportPartResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UploadImportPartResponse)
+	err := c.cc.Invoke(ctx, IngestService_UploadImportPart_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) StartImport(ctx context.Context, in *StartImportRequest, opts ...grpc.CallOption) (*Import, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Import)
+	err := c.cc.Invoke(ctx, IngestService_StartImport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) GetImport(ctx context.Context, in *GetImportRequest, opts ...grpc.CallOption) (*Import, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Import)
+	err := c.cc.Invoke(ctx, IngestService_GetImport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) ListImports(ctx context.Context, in *ListImportsRequest, opts ...grpc.CallOption) (*ListImportsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListImportsResponse)
+	err := c.cc.Invoke(ctx, IngestService_ListImports_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) ListImportProblems(ctx context.Context, in *ListImportProblemsRequest, opts ...grpc.CallOption) (*ListImportProblemsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListImportProblemsResponse)
+	err := c.cc.Invoke(ctx, IngestService_ListImportProblems_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ingestServiceClient) CreateProof(ctx context.Context, in *CreateProofRequest, opts ...grpc.CallOption) (*Proof, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Proof)
@@ -185,6 +298,86 @@ func (c *ingestServiceClient) ListProofs(ctx context.Context, in *ListProofsRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListProofsResponse)
 	err := c.cc.Invoke(ctx, IngestService_ListProofs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) GrantClearance(ctx context.Context, in *GrantClearanceRequest, opts ...grpc.CallOption) (*v1.Asset, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(v1.Asset)
+	err := c.cc.Invoke(ctx, IngestService_GrantClearance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) ListAuthorizations(ctx context.Context, in *ListAuthorizationsRequest, opts ...grpc.CallOption) (*ListAuthorizationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuthorizationsResponse)
+	err := c.cc.Invoke(ctx, IngestService_ListAuthorizations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) CreateStop(ctx context.Context, in *CreateStopRequest, opts ...grpc.CallOption) (*Stop, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Stop)
+	err := c.cc.Invoke(ctx, IngestService_CreateStop_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) ListStops(ctx context.Context, in *ListStopsRequest, opts ...grpc.CallOption) (*ListStopsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListStopsResponse)
+	err := c.cc.Invoke(ctx, IngestService_ListStops_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) DeleteStop(ctx context.Context, in *DeleteStopRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, IngestService_DeleteStop_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) CreateDoNotScanEntry(ctx context.Context, in *CreateDoNotScanEntryRequest, opts ...grpc.CallOption) (*DoNotScanEntry, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DoNotScanEntry)
+	err := c.cc.Invoke(ctx, IngestService_CreateDoNotScanEntry_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) ListDoNotScanEntries(ctx context.Context, in *ListDoNotScanEntriesRequest, opts ...grpc.CallOption) (*ListDoNotScanEntriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDoNotScanEntriesResponse)
+	err := c.cc.Invoke(ctx, IngestService_ListDoNotScanEntries_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) DeleteDoNotScanEntry(ctx context.Context, in *DeleteDoNotScanEntryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, IngestService_DeleteDoNotScanEntry_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -291,6 +484,36 @@ func (c *ingestServiceClient) GetAssetState(ctx context.Context, in *GetAssetSta
 	return out, nil
 }
 
+func (c *ingestServiceClient) SyncIntel(ctx context.Context, in *SyncIntelRequest, opts ...grpc.CallOption) (*SyncIntelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SyncIntelResponse)
+	err := c.cc.Invoke(ctx, IngestService_SyncIntel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) ImportIntel(ctx context.Context, in *ImportIntelRequest, opts ...grpc.CallOption) (*ImportIntelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportIntelResponse)
+	err := c.cc.Invoke(ctx, IngestService_ImportIntel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ingestServiceClient) GetIntelStatus(ctx context.Context, in *GetIntelStatusRequest, opts ...grpc.CallOption) (*IntelStatus, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IntelStatus)
+	err := c.cc.Invoke(ctx, IngestService_GetIntelStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ingestServiceClient) ListAssessmentAssets(ctx context.Context, in *ListAssessmentAssetsRequest, opts ...grpc.CallOption) (*ListAssessmentAssetsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListAssessmentAssetsResponse)
@@ -319,12 +542,41 @@ type IngestServiceServer interface {
 	DeleteAsset(context.Context, *DeleteAssetRequest) (*emptypb.Empty, error)
 	// BatchImportAssets adds up to 1,000 seeds. What is wrong with one does not stop the others.
 	BatchImportAssets(context.Context, *BatchImportAssetsRequest) (*BatchImportAssetsResponse, error)
+	// CreateImport begins to take in a report of another tool: upload its parts, then start it.
+	CreateImport(context.Context, *CreateImportRequest) (*Import, error)
+	// UploadImportPart stores one part of the report. The same part may be uploaded again.
+	UploadImportPart(context.Context, *UploadImportPartRequest) (*UploadImportPartResponse, error)
+	// StartImport begins to read a report whose parts are all there. Starting it again changes nothing.
+	StartImport(context.Context, *StartImportRequest) (*Import, error)
+	// GetImport returns one import with its progress.
+	GetImport(context.Context, *GetImportRequest) (*Import, error)
+	// ListImports lists imports, newest first.
+	ListImports(context.Context, *ListImportsRequest) (*ListImportsResponse, error)
+	// ListImportProblems lists what was not understood or not taken, by line.
+	ListImportProblems(context.Context, *ListImportProblemsRequest) (*ListImportProblemsResponse, error)
 	// CreateProof hands out a challenge by which control of an asset can be proven.
 	CreateProof(context.Context, *CreateProofRequest) (*Proof, error)
 	// VerifyProof looks whether the challenge is answered now.
 	VerifyProof(context.Context, *VerifyProofRequest) (*Proof, error)
 	// ListProofs lists the proofs of an asset.
 	ListProofs(context.Context, *ListProofsRequest) (*ListProofsResponse, error)
+	// GrantClearance sets how much may be done to an asset whose ownership is proven: intrusive scans only by this. Who granted what,
+	// when and by which reference is recorded.
+	GrantClearance(context.Context, *GrantClearanceRequest) (*v1.Asset, error)
+	// ListAuthorizations lists what was authorised and withdrawn, by whom and when, newest first. Records are never changed or removed.
+	ListAuthorizations(context.Context, *ListAuthorizationsRequest) (*ListAuthorizationsResponse, error)
+	// CreateStop is the kill switch: probing of a target, of a tenant or of everything ends within 60 seconds, scans under way included.
+	CreateStop(context.Context, *CreateStopRequest) (*Stop, error)
+	// ListStops lists what is stopped now: the tenant's own stops, and for operators all.
+	ListStops(context.Context, *ListStopsRequest) (*ListStopsResponse, error)
+	// DeleteStop lets probing go on. What an operator stopped only an operator resumes.
+	DeleteStop(context.Context, *DeleteStopRequest) (*emptypb.Empty, error)
+	// CreateDoNotScanEntry puts something on the list that no tenant may touch, whatever it proves.
+	CreateDoNotScanEntry(context.Context, *CreateDoNotScanEntryRequest) (*DoNotScanEntry, error)
+	// ListDoNotScanEntries lists the entries made over the API; those of the operator's file are in the file.
+	ListDoNotScanEntries(context.Context, *ListDoNotScanEntriesRequest) (*ListDoNotScanEntriesResponse, error)
+	// DeleteDoNotScanEntry takes an entry off the list.
+	DeleteDoNotScanEntry(context.Context, *DeleteDoNotScanEntryRequest) (*emptypb.Empty, error)
 	// AttestAsset records that the operator vouches for the authorisation to scan an asset: who, when and why.
 	AttestAsset(context.Context, *AttestAssetRequest) (*v1.Asset, error)
 	// CheckScope tells for each target whether it may be touched, and if not, why.
@@ -345,6 +597,13 @@ type IngestServiceServer interface {
 	GetJobRecords(context.Context, *GetJobRecordsRequest) (*GetJobRecordsResponse, error)
 	// GetAssetState returns an asset with all that is known about it, for the correlator.
 	GetAssetState(context.Context, *GetAssetStateRequest) (*GetAssetStateResponse, error)
+	// SyncIntel does one bounded step of reading vulnerability knowledge from its sources and compiling it. Call it again with the
+	// continuation until it is done. Two syncs at once do no harm.
+	SyncIntel(context.Context, *SyncIntelRequest) (*SyncIntelResponse, error)
+	// ImportIntel takes records that the caller read from files of a feed. They count after the next SyncIntel.
+	ImportIntel(context.Context, *ImportIntelRequest) (*ImportIntelResponse, error)
+	// GetIntelStatus says what is known about vulnerabilities: the snapshot, its feeds, their ages and problems.
+	GetIntelStatus(context.Context, *GetIntelStatusRequest) (*IntelStatus, error)
 	// ListAssessmentAssets lists the assets that one assessment reached.
 	ListAssessmentAssets(context.Context, *ListAssessmentAssetsRequest) (*ListAssessmentAssetsResponse, error)
 	mustEmbedUnimplementedIngestServiceServer()
@@ -375,6 +634,24 @@ func (UnimplementedIngestServiceServer) DeleteAsset(context.Context, *DeleteAsse
 func (UnimplementedIngestServiceServer) BatchImportAssets(context.Context, *BatchImportAssetsRequest) (*BatchImportAssetsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchImportAssets not implemented")
 }
+func (UnimplementedIngestServiceServer) CreateImport(context.Context, *CreateImportRequest) (*Import, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateImport not implemented")
+}
+func (UnimplementedIngestServiceServer) UploadImportPart(context.Context, *UploadImportPartRequest) (*UploadImportPartResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UploadImportPart not implemented")
+}
+func (UnimplementedIngestServiceServer) StartImport(context.Context, *StartImportRequest) (*Import, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartImport not implemented")
+}
+func (UnimplementedIngestServiceServer) GetImport(context.Context, *GetImportRequest) (*Import, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetImport not implemented")
+}
+func (UnimplementedIngestServiceServer) ListImports(context.Context, *ListImportsRequest) (*ListImportsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListImports not implemented")
+}
+func (UnimplementedIngestServiceServer) ListImportProblems(context.Context, *ListImportProblemsRequest) (*ListImportProblemsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListImportProblems not implemented")
+}
 func (UnimplementedIngestServiceServer) CreateProof(context.Context, *CreateProofRequest) (*Proof, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateProof not implemented")
 }
@@ -383,6 +660,30 @@ func (UnimplementedIngestServiceServer) VerifyProof(context.Context, *VerifyProo
 }
 func (UnimplementedIngestServiceServer) ListProofs(context.Context, *ListProofsRequest) (*ListProofsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListProofs not implemented")
+}
+func (UnimplementedIngestServiceServer) GrantClearance(context.Context, *GrantClearanceRequest) (*v1.Asset, error) {
+	return nil, status.Error(codes.Unimplemented, "method GrantClearance not implemented")
+}
+func (UnimplementedIngestServiceServer) ListAuthorizations(context.Context, *ListAuthorizationsRequest) (*ListAuthorizationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAuthorizations not implemented")
+}
+func (UnimplementedIngestServiceServer) CreateStop(context.Context, *CreateStopRequest) (*Stop, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateStop not implemented")
+}
+func (UnimplementedIngestServiceServer) ListStops(context.Context, *ListStopsRequest) (*ListStopsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListStops not implemented")
+}
+func (UnimplementedIngestServiceServer) DeleteStop(context.Context, *DeleteStopRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteStop not implemented")
+}
+func (UnimplementedIngestServiceServer) CreateDoNotScanEntry(context.Context, *CreateDoNotScanEntryRequest) (*DoNotScanEntry, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateDoNotScanEntry not implemented")
+}
+func (UnimplementedIngestServiceServer) ListDoNotScanEntries(context.Context, *ListDoNotScanEntriesRequest) (*ListDoNotScanEntriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDoNotScanEntries not implemented")
+}
+func (UnimplementedIngestServiceServer) DeleteDoNotScanEntry(context.Context, *DeleteDoNotScanEntryRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteDoNotScanEntry not implemented")
 }
 func (UnimplementedIngestServiceServer) AttestAsset(context.Context, *AttestAssetRequest) (*v1.Asset, error) {
 	return nil, status.Error(codes.Unimplemented, "method AttestAsset not implemented")
@@ -413,6 +714,15 @@ func (UnimplementedIngestServiceServer) GetJobRecords(context.Context, *GetJobRe
 }
 func (UnimplementedIngestServiceServer) GetAssetState(context.Context, *GetAssetStateRequest) (*GetAssetStateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAssetState not implemented")
+}
+func (UnimplementedIngestServiceServer) SyncIntel(context.Context, *SyncIntelRequest) (*SyncIntelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SyncIntel not implemented")
+}
+func (UnimplementedIngestServiceServer) ImportIntel(context.Context, *ImportIntelRequest) (*ImportIntelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportIntel not implemented")
+}
+func (UnimplementedIngestServiceServer) GetIntelStatus(context.Context, *GetIntelStatusRequest) (*IntelStatus, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetIntelStatus not implemented")
 }
 func (UnimplementedIngestServiceServer) ListAssessmentAssets(context.Context, *ListAssessmentAssetsRequest) (*ListAssessmentAssetsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAssessmentAssets not implemented")
@@ -546,6 +856,114 @@ func _IngestService_BatchImportAssets_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IngestService_CreateImport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateImportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).CreateImport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_CreateImport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).CreateImport(ctx, req.(*CreateImportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_UploadImportPart_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UploadImportPartRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).UploadImportPart(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_UploadImportPart_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).UploadImportPart(ctx, req.(*UploadImportPartRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_StartImport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartImportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).StartImport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_StartImport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).StartImport(ctx, req.(*StartImportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_GetImport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetImportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).GetImport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_GetImport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).GetImport(ctx, req.(*GetImportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_ListImports_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListImportsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).ListImports(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_ListImports_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).ListImports(ctx, req.(*ListImportsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_ListImportProblems_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListImportProblemsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).ListImportProblems(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_ListImportProblems_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).ListImportProblems(ctx, req.(*ListImportProblemsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IngestService_CreateProof_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateProofRequest)
 	if err := dec(in); err != nil {
@@ -596,6 +1014,150 @@ func _IngestService_ListProofs_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(IngestServiceServer).ListProofs(ctx, req.(*ListProofsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_GrantClearance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GrantClearanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).GrantClearance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_GrantClearance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).GrantClearance(ctx, req.(*GrantClearanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_ListAuthorizations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuthorizationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).ListAuthorizations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_ListAuthorizations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).ListAuthorizations(ctx, req.(*ListAuthorizationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_CreateStop_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateStopRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).CreateStop(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_CreateStop_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).CreateStop(ctx, req.(*CreateStopRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_ListStops_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListStopsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).ListStops(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_ListStops_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).ListStops(ctx, req.(*ListStopsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_DeleteStop_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteStopRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).DeleteStop(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_DeleteStop_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).DeleteStop(ctx, req.(*DeleteStopRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_CreateDoNotScanEntry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateDoNotScanEntryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).CreateDoNotScanEntry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_CreateDoNotScanEntry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).CreateDoNotScanEntry(ctx, req.(*CreateDoNotScanEntryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_ListDoNotScanEntries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDoNotScanEntriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).ListDoNotScanEntries(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_ListDoNotScanEntries_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).ListDoNotScanEntries(ctx, req.(*ListDoNotScanEntriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_DeleteDoNotScanEntry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteDoNotScanEntryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).DeleteDoNotScanEntry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_DeleteDoNotScanEntry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).DeleteDoNotScanEntry(ctx, req.(*DeleteDoNotScanEntryRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -780,6 +1342,60 @@ func _IngestService_GetAssetState_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IngestService_SyncIntel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SyncIntelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).SyncIntel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_SyncIntel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).SyncIntel(ctx, req.(*SyncIntelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_ImportIntel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportIntelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).ImportIntel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_ImportIntel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).ImportIntel(ctx, req.(*ImportIntelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IngestService_GetIntelStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetIntelStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).GetIntelStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_GetIntelStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).GetIntelStatus(ctx, req.(*GetIntelStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IngestService_ListAssessmentAssets_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListAssessmentAssetsRequest)
 	if err := dec(in); err != nil {
@@ -830,6 +1446,30 @@ var IngestService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _IngestService_BatchImportAssets_Handler,
 		},
 		{
+			MethodName: "CreateImport",
+			Handler:    _IngestService_CreateImport_Handler,
+		},
+		{
+			MethodName: "UploadImportPart",
+			Handler:    _IngestService_UploadImportPart_Handler,
+		},
+		{
+			MethodName: "StartImport",
+			Handler:    _IngestService_StartImport_Handler,
+		},
+		{
+			MethodName: "GetImport",
+			Handler:    _IngestService_GetImport_Handler,
+		},
+		{
+			MethodName: "ListImports",
+			Handler:    _IngestService_ListImports_Handler,
+		},
+		{
+			MethodName: "ListImportProblems",
+			Handler:    _IngestService_ListImportProblems_Handler,
+		},
+		{
 			MethodName: "CreateProof",
 			Handler:    _IngestService_CreateProof_Handler,
 		},
@@ -840,6 +1480,38 @@ var IngestService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListProofs",
 			Handler:    _IngestService_ListProofs_Handler,
+		},
+		{
+			MethodName: "GrantClearance",
+			Handler:    _IngestService_GrantClearance_Handler,
+		},
+		{
+			MethodName: "ListAuthorizations",
+			Handler:    _IngestService_ListAuthorizations_Handler,
+		},
+		{
+			MethodName: "CreateStop",
+			Handler:    _IngestService_CreateStop_Handler,
+		},
+		{
+			MethodName: "ListStops",
+			Handler:    _IngestService_ListStops_Handler,
+		},
+		{
+			MethodName: "DeleteStop",
+			Handler:    _IngestService_DeleteStop_Handler,
+		},
+		{
+			MethodName: "CreateDoNotScanEntry",
+			Handler:    _IngestService_CreateDoNotScanEntry_Handler,
+		},
+		{
+			MethodName: "ListDoNotScanEntries",
+			Handler:    _IngestService_ListDoNotScanEntries_Handler,
+		},
+		{
+			MethodName: "DeleteDoNotScanEntry",
+			Handler:    _IngestService_DeleteDoNotScanEntry_Handler,
 		},
 		{
 			MethodName: "AttestAsset",
@@ -880,6 +1552,18 @@ var IngestService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetAssetState",
 			Handler:    _IngestService_GetAssetState_Handler,
+		},
+		{
+			MethodName: "SyncIntel",
+			Handler:    _IngestService_SyncIntel_Handler,
+		},
+		{
+			MethodName: "ImportIntel",
+			Handler:    _IngestService_ImportIntel_Handler,
+		},
+		{
+			MethodName: "GetIntelStatus",
+			Handler:    _IngestService_GetIntelStatus_Handler,
 		},
 		{
 			MethodName: "ListAssessmentAssets",

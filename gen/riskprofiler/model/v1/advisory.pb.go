@@ -736,7 +736,7 @@ func (x *IntelManifest) GetFeeds() []*IntelFeed {
 // IntelFeed is the state of one feed.
 type IntelFeed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "cve", "osv", "nvd", "kev", "epss".
+	// "cve", "nvd", "kev", "epss"; "osv/Debian" and so on for each ecosystem of OSV.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// When it was last read to its end.
 	Synced *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=synced,proto3" json:"synced,omitempty"`
@@ -746,7 +746,17 @@ type IntelFeed struct {
 	// The feed's own version or date: EPSS model, KEV catalogue version.
 	Version string `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
 	// Why the last sync did not end well; empty if it did.
-	Problem       string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Records and parts of records that were not understood since the feed was last read from its beginning, and left out.
+	Skipped uint64 `protobuf:"varint,7,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	// At most 20 of them, with why.
+	Examples []string `protobuf:"bytes,8,rep,name=examples,proto3" json:"examples,omitempty"`
+	// The date that the feed itself gives to what was read last: KEV's dateReleased, EPSS's score_date, the newest change of a record.
+	Date *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=date,proto3" json:"date,omitempty"`
+	// When the feed's own version (EPSS's model) changed last: scores from before and after are not compared.
+	VersionSince *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=version_since,json=versionSince,proto3" json:"version_since,omitempty"`
+	// When it was last asked, whatever came of it.
+	Tried         *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=tried,proto3" json:"tried,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -821,6 +831,41 @@ func (x *IntelFeed) GetProblem() string {
 		return x.Problem
 	}
 	return ""
+}
+
+func (x *IntelFeed) GetSkipped() uint64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *IntelFeed) GetExamples() []string {
+	if x != nil {
+		return x.Examples
+	}
+	return nil
+}
+
+func (x *IntelFeed) GetDate() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Date
+	}
+	return nil
+}
+
+func (x *IntelFeed) GetVersionSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.VersionSince
+	}
+	return nil
+}
+
+func (x *IntelFeed) GetTried() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Tried
+	}
+	return nil
 }
 
 // IntelChanged announces a snapshot: the message on the queue `intel`.
@@ -968,14 +1013,20 @@ const file_riskprofiler_model_v1_advisory_proto_rawDesc = "" +
 	"advisories\x12\x1a\n" +
 	"\bproducts\x18\x06 \x01(\x04R\bproducts\x12\x10\n" +
 	"\x03kev\x18\a \x01(\x04R\x03kev\x126\n" +
-	"\x05feeds\x18\b \x03(\v2 .riskprofiler.model.v1.IntelFeedR\x05feeds\"\xb9\x01\n" +
+	"\x05feeds\x18\b \x03(\v2 .riskprofiler.model.v1.IntelFeedR\x05feeds\"\x92\x03\n" +
 	"\tIntelFeed\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
 	"\x06synced\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06synced\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\tR\x06cursor\x12\x18\n" +
 	"\arecords\x18\x04 \x01(\x04R\arecords\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12\x18\n" +
-	"\aproblem\x18\x06 \x01(\tR\aproblem\"}\n" +
+	"\aproblem\x18\x06 \x01(\tR\aproblem\x12\x18\n" +
+	"\askipped\x18\a \x01(\x04R\askipped\x12\x1a\n" +
+	"\bexamples\x18\b \x03(\tR\bexamples\x12.\n" +
+	"\x04date\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04date\x12?\n" +
+	"\rversion_since\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\fversionSince\x120\n" +
+	"\x05tried\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05tried\"}\n" +
 	"\fIntelChanged\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
 	"\x04blob\x18\x02 \x01(\tR\x04blob\x12\x1a\n" +
@@ -1023,11 +1074,14 @@ var file_riskprofiler_model_v1_advisory_proto_depIdxs = []int32{
 	10, // 11: riskprofiler.model.v1.IntelManifest.created:type_name -> google.protobuf.Timestamp
 	8,  // 12: riskprofiler.model.v1.IntelManifest.feeds:type_name -> riskprofiler.model.v1.IntelFeed
 	10, // 13: riskprofiler.model.v1.IntelFeed.synced:type_name -> google.protobuf.Timestamp
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	10, // 14: riskprofiler.model.v1.IntelFeed.date:type_name -> google.protobuf.Timestamp
+	10, // 15: riskprofiler.model.v1.IntelFeed.version_since:type_name -> google.protobuf.Timestamp
+	10, // 16: riskprofiler.model.v1.IntelFeed.tried:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_advisory_proto_init() }

@@ -281,7 +281,7 @@ func (x *Discovery) GetRelation() string {
 type Ownership struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	State Ownership_State        `protobuf:"varint,1,opt,name=state,proto3,enum=riskprofiler.model.v1.Ownership_State" json:"state,omitempty"`
-	// How it was proven: dns-txt, http-file, cloud-role, operator.
+	// How it was proven: dns-txt, http-file, cloud-role, operator. Of what is inherited: cloud-role where a cloud account vouches for it.
 	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
 	// Who asked for or attested it.
 	Subject    string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
@@ -290,6 +290,16 @@ type Ownership struct {
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// The verified asset this one inherits from.
 	InheritedFrom string `protobuf:"bytes,6,opt,name=inherited_from,json=inheritedFrom,proto3" json:"inherited_from,omitempty"`
+	// How much the authorisation permits; standard where it says nothing.
+	Clearance Clearance `protobuf:"varint,7,opt,name=clearance,proto3,enum=riskprofiler.model.v1.Clearance" json:"clearance,omitempty"`
+	// Why it is no longer proven.
+	Reason string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When the proof was last seen to be there.
+	CheckedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=checked_at,json=checkedAt,proto3" json:"checked_at,omitempty"`
+	// Resource name of the proof that is looked at again; empty for what an operator attested.
+	Proof string `protobuf:"bytes,10,opt,name=proof,proto3" json:"proof,omitempty"`
+	// When the proof is looked at again by itself; unset for what has none.
+	NextCheck     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=next_check,json=nextCheck,proto3" json:"next_check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +376,41 @@ func (x *Ownership) GetInheritedFrom() string {
 	return ""
 }
 
+func (x *Ownership) GetClearance() Clearance {
+	if x != nil {
+		return x.Clearance
+	}
+	return Clearance_CLEARANCE_UNSPECIFIED
+}
+
+func (x *Ownership) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Ownership) GetCheckedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckedAt
+	}
+	return nil
+}
+
+func (x *Ownership) GetProof() string {
+	if x != nil {
+		return x.Proof
+	}
+	return ""
+}
+
+func (x *Ownership) GetNextCheck() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextCheck
+	}
+	return nil
+}
+
 // Target is what one scan job looks at.
 type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -383,7 +428,9 @@ type Target struct {
 	Service string `protobuf:"bytes,7,opt,name=service,proto3" json:"service,omitempty"`
 	Tls     bool   `protobuf:"varint,8,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Path for http, default "/".
-	Path          string `protobuf:"bytes,9,opt,name=path,proto3" json:"path,omitempty"`
+	Path string `protobuf:"bytes,9,opt,name=path,proto3" json:"path,omitempty"`
+	// What http saw at the place, for vuln to choose by: lower-case names such as "nginx" or "wordpress".
+	Technologies  []string `protobuf:"bytes,10,rep,name=technologies,proto3" json:"technologies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -481,6 +528,13 @@ func (x *Target) GetPath() string {
 	return ""
 }
 
+func (x *Target) GetTechnologies() []string {
+	if x != nil {
+		return x.Technologies
+	}
+	return nil
+}
+
 var File_riskprofiler_model_v1_asset_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_asset_proto_rawDesc = "" +
@@ -506,7 +560,7 @@ const file_riskprofiler_model_v1_asset_proto_rawDesc = "" +
 	"\tDiscovery\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12<\n" +
 	"\tscan_type\x18\x02 \x01(\x0e2\x1f.riskprofiler.model.v1.ScanTypeR\bscanType\x12\x1a\n" +
-	"\brelation\x18\x03 \x01(\tR\brelation\"\x8c\x03\n" +
+	"\brelation\x18\x03 \x01(\tR\brelation\"\xf0\x04\n" +
 	"\tOwnership\x12<\n" +
 	"\x05state\x18\x01 \x01(\x0e2&.riskprofiler.model.v1.Ownership.StateR\x05state\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12\x18\n" +
@@ -515,13 +569,21 @@ const file_riskprofiler_model_v1_asset_proto_rawDesc = "" +
 	"verifiedAt\x129\n" +
 	"\n" +
 	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12%\n" +
-	"\x0einherited_from\x18\x06 \x01(\tR\rinheritedFrom\"p\n" +
+	"\x0einherited_from\x18\x06 \x01(\tR\rinheritedFrom\x12>\n" +
+	"\tclearance\x18\a \x01(\x0e2 .riskprofiler.model.v1.ClearanceR\tclearance\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x129\n" +
+	"\n" +
+	"checked_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tcheckedAt\x12\x14\n" +
+	"\x05proof\x18\n" +
+	" \x01(\tR\x05proof\x129\n" +
+	"\n" +
+	"next_check\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tnextCheck\"p\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STATE_UNVERIFIED\x10\x01\x12\x12\n" +
 	"\x0eSTATE_VERIFIED\x10\x02\x12\x13\n" +
 	"\x0fSTATE_INHERITED\x10\x03\x12\x11\n" +
-	"\rSTATE_EXPIRED\x10\x04\"\xa1\x02\n" +
+	"\rSTATE_EXPIRED\x10\x04\"\xcf\x02\n" +
 	"\x06Target\x124\n" +
 	"\x04kind\x18\x01 \x01(\x0e2 .riskprofiler.model.v1.AssetKindR\x04kind\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x12\n" +
@@ -531,7 +593,9 @@ const file_riskprofiler_model_v1_asset_proto_rawDesc = "" +
 	"\ttransport\x18\x06 \x01(\x0e2 .riskprofiler.model.v1.TransportR\ttransport\x12\x18\n" +
 	"\aservice\x18\a \x01(\tR\aservice\x12\x10\n" +
 	"\x03tls\x18\b \x01(\bR\x03tls\x12\x12\n" +
-	"\x04path\x18\t \x01(\tR\x04pathBHZFgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1;modelv1b\x06proto3"
+	"\x04path\x18\t \x01(\tR\x04path\x12,\n" +
+	"\ftechnologies\x18\n" +
+	" \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\ftechnologiesBHZFgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1;modelv1b\x06proto3"
 
 var (
 	file_riskprofiler_model_v1_asset_proto_rawDescOnce sync.Once
@@ -557,7 +621,8 @@ var file_riskprofiler_model_v1_asset_proto_goTypes = []any{
 	(AssetKind)(0),                // 6: riskprofiler.model.v1.AssetKind
 	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 	(ScanType)(0),                 // 8: riskprofiler.model.v1.ScanType
-	(Transport)(0),                // 9: riskprofiler.model.v1.Transport
+	(Clearance)(0),                // 9: riskprofiler.model.v1.Clearance
+	(Transport)(0),                // 10: riskprofiler.model.v1.Transport
 }
 var file_riskprofiler_model_v1_asset_proto_depIdxs = []int32{
 	6,  // 0: riskprofiler.model.v1.Asset.kind:type_name -> riskprofiler.model.v1.AssetKind
@@ -570,13 +635,16 @@ var file_riskprofiler_model_v1_asset_proto_depIdxs = []int32{
 	0,  // 7: riskprofiler.model.v1.Ownership.state:type_name -> riskprofiler.model.v1.Ownership.State
 	7,  // 8: riskprofiler.model.v1.Ownership.verified_at:type_name -> google.protobuf.Timestamp
 	7,  // 9: riskprofiler.model.v1.Ownership.expires_at:type_name -> google.protobuf.Timestamp
-	6,  // 10: riskprofiler.model.v1.Target.kind:type_name -> riskprofiler.model.v1.AssetKind
-	9,  // 11: riskprofiler.model.v1.Target.transport:type_name -> riskprofiler.model.v1.Transport
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	9,  // 10: riskprofiler.model.v1.Ownership.clearance:type_name -> riskprofiler.model.v1.Clearance
+	7,  // 11: riskprofiler.model.v1.Ownership.checked_at:type_name -> google.protobuf.Timestamp
+	7,  // 12: riskprofiler.model.v1.Ownership.next_check:type_name -> google.protobuf.Timestamp
+	6,  // 13: riskprofiler.model.v1.Target.kind:type_name -> riskprofiler.model.v1.AssetKind
+	10, // 14: riskprofiler.model.v1.Target.transport:type_name -> riskprofiler.model.v1.Transport
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_asset_proto_init() }

@@ -55,6 +55,8 @@ type IntelFact struct {
 	DomainCreated *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=domain_created,json=domainCreated,proto3" json:"domain_created,omitempty"`
 	DomainExpires *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=domain_expires,json=domainExpires,proto3" json:"domain_expires,omitempty"`
 	Jarm          string                 `protobuf:"bytes,25,opt,name=jarm,proto3" json:"jarm,omitempty"`
+	// When the provider read the registry's data about the domain: what they say is from then.
+	RegistryAt    *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=registry_at,json=registryAt,proto3" json:"registry_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -264,6 +266,13 @@ func (x *IntelFact) GetJarm() string {
 	return ""
 }
 
+func (x *IntelFact) GetRegistryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RegistryAt
+	}
+	return nil
+}
+
 // IntelService is one service as a third party saw it.
 type IntelService struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -415,7 +424,7 @@ var File_riskprofiler_model_v1_intel_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_intel_proto_rawDesc = "" +
 	"\n" +
-	"!riskprofiler/model/v1/intel.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/names.proto\"\xa2\a\n" +
+	"!riskprofiler/model/v1/intel.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/names.proto\"\xdf\a\n" +
 	"\tIntelFact\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x12;\n" +
@@ -451,7 +460,9 @@ const file_riskprofiler_model_v1_intel_proto_rawDesc = "" +
 	"\tregistrar\x18\x16 \x01(\tR\tregistrar\x12A\n" +
 	"\x0edomain_created\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\rdomainCreated\x12A\n" +
 	"\x0edomain_expires\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\rdomainExpires\x12\x12\n" +
-	"\x04jarm\x18\x19 \x01(\tR\x04jarm\"\xd0\x01\n" +
+	"\x04jarm\x18\x19 \x01(\tR\x04jarm\x12;\n" +
+	"\vregistry_at\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"registryAt\"\xd0\x01\n" +
 	"\fIntelService\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x1c\n" +
 	"\ttransport\x18\x02 \x01(\tR\ttransport\x12\x18\n" +
@@ -491,12 +502,13 @@ var file_riskprofiler_model_v1_intel_proto_depIdxs = []int32{
 	2, // 3: riskprofiler.model.v1.IntelFact.vulnerabilities:type_name -> riskprofiler.model.v1.IntelVulnerability
 	4, // 4: riskprofiler.model.v1.IntelFact.domain_created:type_name -> google.protobuf.Timestamp
 	4, // 5: riskprofiler.model.v1.IntelFact.domain_expires:type_name -> google.protobuf.Timestamp
-	4, // 6: riskprofiler.model.v1.IntelService.seen:type_name -> google.protobuf.Timestamp
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	4, // 6: riskprofiler.model.v1.IntelFact.registry_at:type_name -> google.protobuf.Timestamp
+	4, // 7: riskprofiler.model.v1.IntelService.seen:type_name -> google.protobuf.Timestamp
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_intel_proto_init() }

@@ -470,8 +470,35 @@ type DnsFact struct {
 	Wildcard bool `protobuf:"varint,15,opt,name=wildcard,proto3" json:"wildcard,omitempty"`
 	// Among the addresses are private, loopback or link-local ones (RFC 6890).
 	PrivateAddresses []string `protobuf:"bytes,16,rep,name=private_addresses,json=privateAddresses,proto3" json:"private_addresses,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Name servers of the apex of a zone, each as it answered.
+	NameServers []*NameServer `protobuf:"bytes,17,rep,name=name_servers,json=nameServers,proto3" json:"name_servers,omitempty"`
+	SoaRecord   *Soa          `protobuf:"bytes,18,opt,name=soa_record,json=soaRecord,proto3" json:"soa_record,omitempty"`
+	Srv         []*Srv        `protobuf:"bytes,19,rep,name=srv,proto3" json:"srv,omitempty"`
+	// HTTPS and SVCB records of the name itself.
+	Bindings []*ServiceBinding `protobuf:"bytes,20,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	Naptr    []*Naptr          `protobuf:"bytes,21,rep,name=naptr,proto3" json:"naptr,omitempty"`
+	// Unset for addresses whose reverse zone did not answer.
+	Reverse []*ReverseName `protobuf:"bytes,22,rep,name=reverse,proto3" json:"reverse,omitempty"`
+	// Name servers that answer anybody's questions about other people's names.
+	OpenRecursionNs []string `protobuf:"bytes,23,rep,name=open_recursion_ns,json=openRecursionNs,proto3" json:"open_recursion_ns,omitempty"`
+	// Networks (/24, /48) that the name servers' addresses lie in.
+	NsNetworks []string `protobuf:"bytes,24,rep,name=ns_networks,json=nsNetworks,proto3" json:"ns_networks,omitempty"`
+	// How the zone is signed; unset for names that are no apex.
+	Dnssec *Dnssec `protobuf:"bytes,25,opt,name=dnssec,proto3" json:"dnssec,omitempty"`
+	// Levels at which random names resolve.
+	Wildcards []*WildcardLevel `protobuf:"bytes,26,rep,name=wildcards,proto3" json:"wildcards,omitempty"`
+	// Name servers that only the zone, or only the zone above, names; empty where the zone above was not asked.
+	NsMismatch []string `protobuf:"bytes,27,rep,name=ns_mismatch,json=nsMismatch,proto3" json:"ns_mismatch,omitempty"`
+	// Name servers whose name is an alias.
+	NsAlias []string `protobuf:"bytes,28,rep,name=ns_alias,json=nsAlias,proto3" json:"ns_alias,omitempty"`
+	// Tags of CAA records with the critical flag that certification authorities do not know, so that none may issue.
+	CaaUnknownCritical []string `protobuf:"bytes,29,rep,name=caa_unknown_critical,json=caaUnknownCritical,proto3" json:"caa_unknown_critical,omitempty"`
+	// What is wrong with CAA records, empty if nothing.
+	CaaError string `protobuf:"bytes,30,opt,name=caa_error,json=caaError,proto3" json:"caa_error,omitempty"`
+	// Services that only an internal directory offers: Kerberos, LDAP, the global catalogue.
+	DirectoryServices []string `protobuf:"bytes,31,rep,name=directory_services,json=directoryServices,proto3" json:"directory_services,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *DnsFact) Reset() {
@@ -616,6 +643,111 @@ func (x *DnsFact) GetPrivateAddresses() []string {
 	return nil
 }
 
+func (x *DnsFact) GetNameServers() []*NameServer {
+	if x != nil {
+		return x.NameServers
+	}
+	return nil
+}
+
+func (x *DnsFact) GetSoaRecord() *Soa {
+	if x != nil {
+		return x.SoaRecord
+	}
+	return nil
+}
+
+func (x *DnsFact) GetSrv() []*Srv {
+	if x != nil {
+		return x.Srv
+	}
+	return nil
+}
+
+func (x *DnsFact) GetBindings() []*ServiceBinding {
+	if x != nil {
+		return x.Bindings
+	}
+	return nil
+}
+
+func (x *DnsFact) GetNaptr() []*Naptr {
+	if x != nil {
+		return x.Naptr
+	}
+	return nil
+}
+
+func (x *DnsFact) GetReverse() []*ReverseName {
+	if x != nil {
+		return x.Reverse
+	}
+	return nil
+}
+
+func (x *DnsFact) GetOpenRecursionNs() []string {
+	if x != nil {
+		return x.OpenRecursionNs
+	}
+	return nil
+}
+
+func (x *DnsFact) GetNsNetworks() []string {
+	if x != nil {
+		return x.NsNetworks
+	}
+	return nil
+}
+
+func (x *DnsFact) GetDnssec() *Dnssec {
+	if x != nil {
+		return x.Dnssec
+	}
+	return nil
+}
+
+func (x *DnsFact) GetWildcards() []*WildcardLevel {
+	if x != nil {
+		return x.Wildcards
+	}
+	return nil
+}
+
+func (x *DnsFact) GetNsMismatch() []string {
+	if x != nil {
+		return x.NsMismatch
+	}
+	return nil
+}
+
+func (x *DnsFact) GetNsAlias() []string {
+	if x != nil {
+		return x.NsAlias
+	}
+	return nil
+}
+
+func (x *DnsFact) GetCaaUnknownCritical() []string {
+	if x != nil {
+		return x.CaaUnknownCritical
+	}
+	return nil
+}
+
+func (x *DnsFact) GetCaaError() string {
+	if x != nil {
+		return x.CaaError
+	}
+	return ""
+}
+
+func (x *DnsFact) GetDirectoryServices() []string {
+	if x != nil {
+		return x.DirectoryServices
+	}
+	return nil
+}
+
 // Mx is one mail exchanger.
 type Mx struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -736,11 +868,19 @@ type MailFact struct {
 	Domain string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
 	HasMx  bool                   `protobuf:"varint,2,opt,name=has_mx,json=hasMx,proto3" json:"has_mx,omitempty"`
 	// A null MX (RFC 7505) says the domain takes no mail.
-	NullMx        bool       `protobuf:"varint,3,opt,name=null_mx,json=nullMx,proto3" json:"null_mx,omitempty"`
-	Spf           *SpfFact   `protobuf:"bytes,4,opt,name=spf,proto3" json:"spf,omitempty"`
-	Dmarc         *DmarcFact `protobuf:"bytes,5,opt,name=dmarc,proto3" json:"dmarc,omitempty"`
-	MtaSts        bool       `protobuf:"varint,6,opt,name=mta_sts,json=mtaSts,proto3" json:"mta_sts,omitempty"`
-	TlsRpt        bool       `protobuf:"varint,7,opt,name=tls_rpt,json=tlsRpt,proto3" json:"tls_rpt,omitempty"`
+	NullMx bool       `protobuf:"varint,3,opt,name=null_mx,json=nullMx,proto3" json:"null_mx,omitempty"`
+	Spf    *SpfFact   `protobuf:"bytes,4,opt,name=spf,proto3" json:"spf,omitempty"`
+	Dmarc  *DmarcFact `protobuf:"bytes,5,opt,name=dmarc,proto3" json:"dmarc,omitempty"`
+	MtaSts bool       `protobuf:"varint,6,opt,name=mta_sts,json=mtaSts,proto3" json:"mta_sts,omitempty"`
+	TlsRpt bool       `protobuf:"varint,7,opt,name=tls_rpt,json=tlsRpt,proto3" json:"tls_rpt,omitempty"`
+	// Mail exchangers, by preference.
+	Exchangers []*MxHost `protobuf:"bytes,8,rep,name=exchangers,proto3" json:"exchangers,omitempty"`
+	// Keys found at the selectors that are commonly used: a key elsewhere is not seen.
+	Dkim []*DkimKey `protobuf:"bytes,9,rep,name=dkim,proto3" json:"dkim,omitempty"`
+	// Unset where the question was not answered, as the next two.
+	Sts           *MtaSts `protobuf:"bytes,10,opt,name=sts,proto3" json:"sts,omitempty"`
+	Reports       *TlsRpt `protobuf:"bytes,11,opt,name=reports,proto3" json:"reports,omitempty"`
+	Bimi          *Bimi   `protobuf:"bytes,12,opt,name=bimi,proto3" json:"bimi,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -824,6 +964,41 @@ func (x *MailFact) GetTlsRpt() bool {
 	return false
 }
 
+func (x *MailFact) GetExchangers() []*MxHost {
+	if x != nil {
+		return x.Exchangers
+	}
+	return nil
+}
+
+func (x *MailFact) GetDkim() []*DkimKey {
+	if x != nil {
+		return x.Dkim
+	}
+	return nil
+}
+
+func (x *MailFact) GetSts() *MtaSts {
+	if x != nil {
+		return x.Sts
+	}
+	return nil
+}
+
+func (x *MailFact) GetReports() *TlsRpt {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+func (x *MailFact) GetBimi() *Bimi {
+	if x != nil {
+		return x.Bimi
+	}
+	return nil
+}
+
 // SpfFact is the SPF policy of a domain (RFC 7208).
 type SpfFact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -837,7 +1012,17 @@ type SpfFact struct {
 	// Lookups with an empty answer; the limit is 2 (RFC 7208 section 4.6.4).
 	VoidLookups uint32 `protobuf:"varint,5,opt,name=void_lookups,json=voidLookups,proto3" json:"void_lookups,omitempty"`
 	// What is wrong with the syntax, empty if nothing.
-	Error         string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// The record or one that it includes lets every sender pass.
+	PassesAll bool `protobuf:"varint,7,opt,name=passes_all,json=passesAll,proto3" json:"passes_all,omitempty"`
+	// Uses the ptr mechanism, which RFC 7208 section 5.5 says not to use.
+	UsesPtr bool `protobuf:"varint,8,opt,name=uses_ptr,json=usesPtr,proto3" json:"uses_ptr,omitempty"`
+	// The widest IPv4 network that may send, in bits of its prefix; 32 where there is none.
+	WidestIp4 uint32 `protobuf:"varint,9,opt,name=widest_ip4,json=widestIp4,proto3" json:"widest_ip4,omitempty"`
+	// Where that network stands: "ip4:192.0.2.0/24", with the domain of an include before it.
+	WidestTerm string `protobuf:"bytes,10,opt,name=widest_term,json=widestTerm,proto3" json:"widest_term,omitempty"`
+	// Domains of include and redirect, in the order in which they are followed.
+	Includes      []string `protobuf:"bytes,11,rep,name=includes,proto3" json:"includes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -914,6 +1099,41 @@ func (x *SpfFact) GetError() string {
 	return ""
 }
 
+func (x *SpfFact) GetPassesAll() bool {
+	if x != nil {
+		return x.PassesAll
+	}
+	return false
+}
+
+func (x *SpfFact) GetUsesPtr() bool {
+	if x != nil {
+		return x.UsesPtr
+	}
+	return false
+}
+
+func (x *SpfFact) GetWidestIp4() uint32 {
+	if x != nil {
+		return x.WidestIp4
+	}
+	return 0
+}
+
+func (x *SpfFact) GetWidestTerm() string {
+	if x != nil {
+		return x.WidestTerm
+	}
+	return ""
+}
+
+func (x *SpfFact) GetIncludes() []string {
+	if x != nil {
+		return x.Includes
+	}
+	return nil
+}
+
 // DmarcFact is the DMARC policy that applies to a domain (RFC 9989).
 type DmarcFact struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -925,8 +1145,22 @@ type DmarcFact struct {
 	// Where reports go.
 	Rua []string `protobuf:"bytes,5,rep,name=rua,proto3" json:"rua,omitempty"`
 	// Domain whose record applies, found by the tree walk.
-	FoundAt       string `protobuf:"bytes,6,opt,name=found_at,json=foundAt,proto3" json:"found_at,omitempty"`
-	Error         string `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	FoundAt string `protobuf:"bytes,6,opt,name=found_at,json=foundAt,proto3" json:"found_at,omitempty"`
+	Error   string `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	// Policy for names that do not exist (np), empty where it follows the other two.
+	NonexistentPolicy string `protobuf:"bytes,8,opt,name=nonexistent_policy,json=nonexistentPolicy,proto3" json:"nonexistent_policy,omitempty"`
+	// t=y: receivers apply one step less than the record says.
+	Testing bool `protobuf:"varint,9,opt,name=testing,proto3" json:"testing,omitempty"`
+	// psd: y, n, u.
+	Psd string `protobuf:"bytes,10,opt,name=psd,proto3" json:"psd,omitempty"`
+	// Tags that RFC 9989 no longer has: pct, rf, ri.
+	RemovedTags []string `protobuf:"bytes,11,rep,name=removed_tags,json=removedTags,proto3" json:"removed_tags,omitempty"`
+	// Tags that it never had.
+	UnknownTags []string `protobuf:"bytes,12,rep,name=unknown_tags,json=unknownTags,proto3" json:"unknown_tags,omitempty"`
+	// Report addresses elsewhere whose domain does not agree to take the reports (RFC 9990 section 4).
+	UnauthorisedReports []string `protobuf:"bytes,13,rep,name=unauthorised_reports,json=unauthorisedReports,proto3" json:"unauthorised_reports,omitempty"`
+	// The policy as written, before test mode takes a step off.
+	WrittenPolicy string `protobuf:"bytes,14,opt,name=written_policy,json=writtenPolicy,proto3" json:"written_policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1010,11 +1244,60 @@ func (x *DmarcFact) GetError() string {
 	return ""
 }
 
+func (x *DmarcFact) GetNonexistentPolicy() string {
+	if x != nil {
+		return x.NonexistentPolicy
+	}
+	return ""
+}
+
+func (x *DmarcFact) GetTesting() bool {
+	if x != nil {
+		return x.Testing
+	}
+	return false
+}
+
+func (x *DmarcFact) GetPsd() string {
+	if x != nil {
+		return x.Psd
+	}
+	return ""
+}
+
+func (x *DmarcFact) GetRemovedTags() []string {
+	if x != nil {
+		return x.RemovedTags
+	}
+	return nil
+}
+
+func (x *DmarcFact) GetUnknownTags() []string {
+	if x != nil {
+		return x.UnknownTags
+	}
+	return nil
+}
+
+func (x *DmarcFact) GetUnauthorisedReports() []string {
+	if x != nil {
+		return x.UnauthorisedReports
+	}
+	return nil
+}
+
+func (x *DmarcFact) GetWrittenPolicy() string {
+	if x != nil {
+		return x.WrittenPolicy
+	}
+	return ""
+}
+
 // DanglingFact is a name that points to something that does not exist.
 type DanglingFact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The record type that dangles: CNAME, NS, MX.
+	// The record that dangles: CNAME, NS, MX, SRV, HTTPS, SPF, DMARC, DKIM.
 	Record string `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
 	Target string `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
 	// Provider whose resource could be claimed by anybody; empty if unknown.
@@ -1022,7 +1305,17 @@ type DanglingFact struct {
 	// How the target failed: NXDOMAIN, or what the provider answered.
 	Proof string `protobuf:"bytes,5,opt,name=proof,proto3" json:"proof,omitempty"`
 	// Both proofs hold: DNS state and the provider's answer.
-	Confirmed     bool `protobuf:"varint,6,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	Confirmed bool `protobuf:"varint,6,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	// The registry's own name servers say that the domain of the target does not exist: anybody can register it.
+	Registrable bool `protobuf:"varint,7,opt,name=registrable,proto3" json:"registrable,omitempty"`
+	// That domain.
+	RegistrableDomain string `protobuf:"bytes,8,opt,name=registrable_domain,json=registrableDomain,proto3" json:"registrable_domain,omitempty"`
+	// What is known about claiming resources at the provider: "vulnerable", "edge" (some can be claimed), "not".
+	ProviderStatus string `protobuf:"bytes,9,opt,name=provider_status,json=providerStatus,proto3" json:"provider_status,omitempty"`
+	// The name is a wildcard: every name at its level leads there.
+	Wildcard bool `protobuf:"varint,10,opt,name=wildcard,proto3" json:"wildcard,omitempty"`
+	// The target exists, and the provider says that nobody has it.
+	Unclaimed     bool `protobuf:"varint,11,opt,name=unclaimed,proto3" json:"unclaimed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1099,6 +1392,41 @@ func (x *DanglingFact) GetConfirmed() bool {
 	return false
 }
 
+func (x *DanglingFact) GetRegistrable() bool {
+	if x != nil {
+		return x.Registrable
+	}
+	return false
+}
+
+func (x *DanglingFact) GetRegistrableDomain() string {
+	if x != nil {
+		return x.RegistrableDomain
+	}
+	return ""
+}
+
+func (x *DanglingFact) GetProviderStatus() string {
+	if x != nil {
+		return x.ProviderStatus
+	}
+	return ""
+}
+
+func (x *DanglingFact) GetWildcard() bool {
+	if x != nil {
+		return x.Wildcard
+	}
+	return false
+}
+
+func (x *DanglingFact) GetUnclaimed() bool {
+	if x != nil {
+		return x.Unclaimed
+	}
+	return false
+}
+
 // PortsFact is the result of a port scan of one address.
 type PortsFact struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1112,7 +1440,19 @@ type PortsFact struct {
 	Closed   uint32 `protobuf:"varint,6,opt,name=closed,proto3" json:"closed,omitempty"`
 	Filtered uint32 `protobuf:"varint,7,opt,name=filtered,proto3" json:"filtered,omitempty"`
 	// The host answers on every port: `open` then lists only ports that spoke.
-	AllOpen       bool `protobuf:"varint,8,opt,name=all_open,json=allOpen,proto3" json:"all_open,omitempty"`
+	AllOpen bool `protobuf:"varint,8,opt,name=all_open,json=allOpen,proto3" json:"all_open,omitempty"`
+	// Whose address it is by published ranges: a content delivery network, a web application firewall that answers for the host
+	// behind it, and the cloud that the machine is rented from ("cloudfront", "cloudflare", "aws"); empty where none says so.
+	Cdn   string `protobuf:"bytes,9,opt,name=cdn,proto3" json:"cdn,omitempty"`
+	Waf   string `protobuf:"bytes,10,opt,name=waf,proto3" json:"waf,omitempty"`
+	Cloud string `protobuf:"bytes,11,opt,name=cloud,proto3" json:"cloud,omitempty"`
+	// Day of the table of ranges, "2026-07-26"; empty where no range matched.
+	RangesDate string `protobuf:"bytes,12,opt,name=ranges_date,json=rangesDate,proto3" json:"ranges_date,omitempty"`
+	// UDP: what one small request to each open port brought back. `filtered` is then the number of silent ports, which may be
+	// open or filtered: UDP does not tell.
+	Udp []*UdpAnswer `protobuf:"bytes,13,rep,name=udp,proto3" json:"udp,omitempty"`
+	// The host dropped what came too fast: the scan was slowed down this often, and some silence may be loss.
+	Slowdowns     uint32 `protobuf:"varint,14,opt,name=slowdowns,proto3" json:"slowdowns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1203,6 +1543,145 @@ func (x *PortsFact) GetAllOpen() bool {
 	return false
 }
 
+func (x *PortsFact) GetCdn() string {
+	if x != nil {
+		return x.Cdn
+	}
+	return ""
+}
+
+func (x *PortsFact) GetWaf() string {
+	if x != nil {
+		return x.Waf
+	}
+	return ""
+}
+
+func (x *PortsFact) GetCloud() string {
+	if x != nil {
+		return x.Cloud
+	}
+	return ""
+}
+
+func (x *PortsFact) GetRangesDate() string {
+	if x != nil {
+		return x.RangesDate
+	}
+	return ""
+}
+
+func (x *PortsFact) GetUdp() []*UdpAnswer {
+	if x != nil {
+		return x.Udp
+	}
+	return nil
+}
+
+func (x *PortsFact) GetSlowdowns() uint32 {
+	if x != nil {
+		return x.Slowdowns
+	}
+	return 0
+}
+
+// UdpAnswer is what one small harmless request over UDP brought back.
+type UdpAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Port  uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	// Protocol of the request: "dns", "ntp", "snmp", ...
+	Protocol string `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// The answer is one of that protocol, as far as its first bytes tell.
+	Recognized bool `protobuf:"varint,3,opt,name=recognized,proto3" json:"recognized,omitempty"`
+	// Bytes of UDP payload, of the request and of all that came back for it.
+	RequestBytes  uint32 `protobuf:"varint,4,opt,name=request_bytes,json=requestBytes,proto3" json:"request_bytes,omitempty"`
+	ResponseBytes uint32 `protobuf:"varint,5,opt,name=response_bytes,json=responseBytes,proto3" json:"response_bytes,omitempty"`
+	Datagrams     uint32 `protobuf:"varint,6,opt,name=datagrams,proto3" json:"datagrams,omitempty"`
+	// response_bytes / request_bytes: the bandwidth amplification that a forger of source addresses gets (CISA TA14-017A).
+	Amplification float64 `protobuf:"fixed64,7,opt,name=amplification,proto3" json:"amplification,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UdpAnswer) Reset() {
+	*x = UdpAnswer{}
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UdpAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UdpAnswer) ProtoMessage() {}
+
+func (x *UdpAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UdpAnswer.ProtoReflect.Descriptor instead.
+func (*UdpAnswer) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UdpAnswer) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *UdpAnswer) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *UdpAnswer) GetRecognized() bool {
+	if x != nil {
+		return x.Recognized
+	}
+	return false
+}
+
+func (x *UdpAnswer) GetRequestBytes() uint32 {
+	if x != nil {
+		return x.RequestBytes
+	}
+	return 0
+}
+
+func (x *UdpAnswer) GetResponseBytes() uint32 {
+	if x != nil {
+		return x.ResponseBytes
+	}
+	return 0
+}
+
+func (x *UdpAnswer) GetDatagrams() uint32 {
+	if x != nil {
+		return x.Datagrams
+	}
+	return 0
+}
+
+func (x *UdpAnswer) GetAmplification() float64 {
+	if x != nil {
+		return x.Amplification
+	}
+	return 0
+}
+
 // ServiceFact is what speaks on one port.
 type ServiceFact struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1229,13 +1708,23 @@ type ServiceFact struct {
 	Details map[string]string `protobuf:"bytes,14,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Weak algorithms that it offers, for ssh.
 	WeakAlgorithms []string `protobuf:"bytes,15,rep,name=weak_algorithms,json=weakAlgorithms,proto3" json:"weak_algorithms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Distribution that the banner names, as OSV names its ecosystem ("Debian:12", "Ubuntu:22.04:LTS"), or only its name where the
+	// release is not told ("Debian"); empty if nothing is told.
+	Distribution string `protobuf:"bytes,16,opt,name=distribution,proto3" json:"distribution,omitempty"`
+	// Version of the distribution's package where it is told: "1:9.2p1-2+deb12u3".
+	PackageVersion string `protobuf:"bytes,17,opt,name=package_version,json=packageVersion,proto3" json:"package_version,omitempty"`
+	// Operating system as far as the service tells: "Linux 6.1.0-18-amd64", "Windows 10.0.17763"; empty if it does not.
+	Os string `protobuf:"bytes,18,opt,name=os,proto3" json:"os,omitempty"`
+	// For UDP: how many bytes it answered for each byte that one question of ours had, rounded down; who can send questions in
+	// another's name makes it flood them. 0 where it answered less than was asked, or the question needs an address that is proven.
+	Amplification uint32 `protobuf:"varint,19,opt,name=amplification,proto3" json:"amplification,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServiceFact) Reset() {
 	*x = ServiceFact{}
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[10]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1736,7 @@ func (x *ServiceFact) String() string {
 func (*ServiceFact) ProtoMessage() {}
 
 func (x *ServiceFact) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[10]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1749,7 @@ func (x *ServiceFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceFact.ProtoReflect.Descriptor instead.
 func (*ServiceFact) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{10}
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ServiceFact) GetAddress() string {
@@ -1368,6 +1857,34 @@ func (x *ServiceFact) GetWeakAlgorithms() []string {
 	return nil
 }
 
+func (x *ServiceFact) GetDistribution() string {
+	if x != nil {
+		return x.Distribution
+	}
+	return ""
+}
+
+func (x *ServiceFact) GetPackageVersion() string {
+	if x != nil {
+		return x.PackageVersion
+	}
+	return ""
+}
+
+func (x *ServiceFact) GetOs() string {
+	if x != nil {
+		return x.Os
+	}
+	return ""
+}
+
+func (x *ServiceFact) GetAmplification() uint32 {
+	if x != nil {
+		return x.Amplification
+	}
+	return 0
+}
+
 // TlsFact is what one TLS endpoint offers.
 type TlsFact struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1390,16 +1907,35 @@ type TlsFact struct {
 	// The leaf is valid for the server name (or address) asked for.
 	NameMatches bool `protobuf:"varint,12,opt,name=name_matches,json=nameMatches,proto3" json:"name_matches,omitempty"`
 	// Protocol that was upgraded with STARTTLS, empty for direct TLS.
-	Starttls      string `protobuf:"bytes,13,opt,name=starttls,proto3" json:"starttls,omitempty"`
-	OcspStapled   bool   `protobuf:"varint,14,opt,name=ocsp_stapled,json=ocspStapled,proto3" json:"ocsp_stapled,omitempty"`
-	SctCount      uint32 `protobuf:"varint,15,opt,name=sct_count,json=sctCount,proto3" json:"sct_count,omitempty"`
+	Starttls    string `protobuf:"bytes,13,opt,name=starttls,proto3" json:"starttls,omitempty"`
+	OcspStapled bool   `protobuf:"varint,14,opt,name=ocsp_stapled,json=ocspStapled,proto3" json:"ocsp_stapled,omitempty"`
+	SctCount    uint32 `protobuf:"varint,15,opt,name=sct_count,json=sctCount,proto3" json:"sct_count,omitempty"`
+	// One for each of versions.
+	Protocols   []*TlsProtocol  `protobuf:"bytes,16,rep,name=protocols,proto3" json:"protocols,omitempty"`
+	KeyExchange *TlsKeyExchange `protobuf:"bytes,17,opt,name=key_exchange,json=keyExchange,proto3" json:"key_exchange,omitempty"`
+	Session     *TlsSession     `protobuf:"bytes,18,opt,name=session,proto3" json:"session,omitempty"`
+	Behaviour   *TlsBehaviour   `protobuf:"bytes,19,opt,name=behaviour,proto3" json:"behaviour,omitempty"`
+	Ocsp        *OcspStaple     `protobuf:"bytes,20,opt,name=ocsp,proto3" json:"ocsp,omitempty"`
+	// At most 16.
+	Scts []*Sct `protobuf:"bytes,21,rep,name=scts,proto3" json:"scts,omitempty"`
+	// The store that has the root: "mozilla" (public), "system" or "extra" (this operator's own), empty where not trusted.
+	TrustStore string `protobuf:"bytes,22,opt,name=trust_store,json=trustStore,proto3" json:"trust_store,omitempty"`
+	// What is wrong with the chain as sent: duplicate, disordered, unrelated, root-sent.
+	ChainFaults []string `protobuf:"bytes,23,rep,name=chain_faults,json=chainFaults,proto3" json:"chain_faults,omitempty"`
+	// Certificates sent, of which chain has at most 16.
+	ChainLength uint32    `protobuf:"varint,24,opt,name=chain_length,json=chainLength,proto3" json:"chain_length,omitempty"`
+	Grade       *TlsGrade `protobuf:"bytes,25,opt,name=grade,proto3" json:"grade,omitempty"`
+	// Fingerprint by JARM 1.0; empty where it was not taken.
+	Jarm string `protobuf:"bytes,26,opt,name=jarm,proto3" json:"jarm,omitempty"`
+	// Connections that the scan made.
+	Connections   uint32 `protobuf:"varint,27,opt,name=connections,proto3" json:"connections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TlsFact) Reset() {
 	*x = TlsFact{}
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[11]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1947,7 @@ func (x *TlsFact) String() string {
 func (*TlsFact) ProtoMessage() {}
 
 func (x *TlsFact) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[11]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1960,7 @@ func (x *TlsFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TlsFact.ProtoReflect.Descriptor instead.
 func (*TlsFact) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{11}
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TlsFact) GetAddress() string {
@@ -1532,6 +2068,90 @@ func (x *TlsFact) GetSctCount() uint32 {
 	return 0
 }
 
+func (x *TlsFact) GetProtocols() []*TlsProtocol {
+	if x != nil {
+		return x.Protocols
+	}
+	return nil
+}
+
+func (x *TlsFact) GetKeyExchange() *TlsKeyExchange {
+	if x != nil {
+		return x.KeyExchange
+	}
+	return nil
+}
+
+func (x *TlsFact) GetSession() *TlsSession {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *TlsFact) GetBehaviour() *TlsBehaviour {
+	if x != nil {
+		return x.Behaviour
+	}
+	return nil
+}
+
+func (x *TlsFact) GetOcsp() *OcspStaple {
+	if x != nil {
+		return x.Ocsp
+	}
+	return nil
+}
+
+func (x *TlsFact) GetScts() []*Sct {
+	if x != nil {
+		return x.Scts
+	}
+	return nil
+}
+
+func (x *TlsFact) GetTrustStore() string {
+	if x != nil {
+		return x.TrustStore
+	}
+	return ""
+}
+
+func (x *TlsFact) GetChainFaults() []string {
+	if x != nil {
+		return x.ChainFaults
+	}
+	return nil
+}
+
+func (x *TlsFact) GetChainLength() uint32 {
+	if x != nil {
+		return x.ChainLength
+	}
+	return 0
+}
+
+func (x *TlsFact) GetGrade() *TlsGrade {
+	if x != nil {
+		return x.Grade
+	}
+	return nil
+}
+
+func (x *TlsFact) GetJarm() string {
+	if x != nil {
+		return x.Jarm
+	}
+	return ""
+}
+
+func (x *TlsFact) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
 // Certificate is one X.509 certificate.
 type Certificate struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1550,14 +2170,42 @@ type Certificate struct {
 	Serial        string `protobuf:"bytes,11,opt,name=serial,proto3" json:"serial,omitempty"`
 	Sha256        string `protobuf:"bytes,12,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// Whole days from not_before to not_after.
-	LifetimeDays  uint32 `protobuf:"varint,13,opt,name=lifetime_days,json=lifetimeDays,proto3" json:"lifetime_days,omitempty"`
+	LifetimeDays uint32 `protobuf:"varint,13,opt,name=lifetime_days,json=lifetimeDays,proto3" json:"lifetime_days,omitempty"`
+	// As crypto/x509 names it, such as "SHA256-RSA".
+	SignatureAlgorithm string `protobuf:"bytes,14,opt,name=signature_algorithm,json=signatureAlgorithm,proto3" json:"signature_algorithm,omitempty"`
+	// SHA-256 of the public key (SubjectPublicKeyInfo): the same on another server means the same key.
+	SpkiSha256 string `protobuf:"bytes,15,opt,name=spki_sha256,json=spkiSha256,proto3" json:"spki_sha256,omitempty"`
+	// Words of RFC 5280: digitalSignature, keyEncipherment, keyCertSign, ...; empty if the extension is missing.
+	KeyUsages []string `protobuf:"bytes,16,rep,name=key_usages,json=keyUsages,proto3" json:"key_usages,omitempty"`
+	// serverAuth, clientAuth, codeSigning, emailProtection, timeStamping, OCSPSigning, any, or the object identifier.
+	ExtendedKeyUsages []string `protobuf:"bytes,17,rep,name=extended_key_usages,json=extendedKeyUsages,proto3" json:"extended_key_usages,omitempty"`
+	// Asks servers to staple (RFC 7633).
+	MustStaple bool `protobuf:"varint,18,opt,name=must_staple,json=mustStaple,proto3" json:"must_staple,omitempty"`
+	// Object identifiers of the certificate policies, at most 8.
+	Policies []string `protobuf:"bytes,19,rep,name=policies,proto3" json:"policies,omitempty"`
+	// The policies say extended validation (CA/Browser Forum 2.23.140.1.1).
+	ExtendedValidation bool `protobuf:"varint,20,opt,name=extended_validation,json=extendedValidation,proto3" json:"extended_validation,omitempty"`
+	// The modulus has the mark of keys that CVE-2017-15361 (ROCA) makes easy to break.
+	Roca bool `protobuf:"varint,21,opt,name=roca,proto3" json:"roca,omitempty"`
+	// Public exponent of an RSA key; 0 for others and for those that do not fit.
+	RsaExponent uint64 `protobuf:"varint,22,opt,name=rsa_exponent,json=rsaExponent,proto3" json:"rsa_exponent,omitempty"`
+	// Has no subject alternative name: the common name alone says whom it is for, which clients ignore (RFC 9525 section 6.3).
+	CommonNameOnly bool `protobuf:"varint,23,opt,name=common_name_only,json=commonNameOnly,proto3" json:"common_name_only,omitempty"`
+	// Number of names, of which names has at most 100.
+	NameCount uint32 `protobuf:"varint,24,opt,name=name_count,json=nameCount,proto3" json:"name_count,omitempty"`
+	// X.509 version: 1 to 3.
+	Version uint32 `protobuf:"varint,25,opt,name=version,proto3" json:"version,omitempty"`
+	// Says where its revocation can be asked for: by OCSP or a list.
+	RevocationPointer bool `protobuf:"varint,26,opt,name=revocation_pointer,json=revocationPointer,proto3" json:"revocation_pointer,omitempty"`
+	// Was written so that crypto/x509 refuses it; read in outline.
+	Malformed     bool `protobuf:"varint,27,opt,name=malformed,proto3" json:"malformed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[12]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +2217,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[12]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +2230,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{12}
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Certificate) GetSubject() string {
@@ -1676,6 +2324,104 @@ func (x *Certificate) GetLifetimeDays() uint32 {
 	return 0
 }
 
+func (x *Certificate) GetSignatureAlgorithm() string {
+	if x != nil {
+		return x.SignatureAlgorithm
+	}
+	return ""
+}
+
+func (x *Certificate) GetSpkiSha256() string {
+	if x != nil {
+		return x.SpkiSha256
+	}
+	return ""
+}
+
+func (x *Certificate) GetKeyUsages() []string {
+	if x != nil {
+		return x.KeyUsages
+	}
+	return nil
+}
+
+func (x *Certificate) GetExtendedKeyUsages() []string {
+	if x != nil {
+		return x.ExtendedKeyUsages
+	}
+	return nil
+}
+
+func (x *Certificate) GetMustStaple() bool {
+	if x != nil {
+		return x.MustStaple
+	}
+	return false
+}
+
+func (x *Certificate) GetPolicies() []string {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *Certificate) GetExtendedValidation() bool {
+	if x != nil {
+		return x.ExtendedValidation
+	}
+	return false
+}
+
+func (x *Certificate) GetRoca() bool {
+	if x != nil {
+		return x.Roca
+	}
+	return false
+}
+
+func (x *Certificate) GetRsaExponent() uint64 {
+	if x != nil {
+		return x.RsaExponent
+	}
+	return 0
+}
+
+func (x *Certificate) GetCommonNameOnly() bool {
+	if x != nil {
+		return x.CommonNameOnly
+	}
+	return false
+}
+
+func (x *Certificate) GetNameCount() uint32 {
+	if x != nil {
+		return x.NameCount
+	}
+	return 0
+}
+
+func (x *Certificate) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Certificate) GetRevocationPointer() bool {
+	if x != nil {
+		return x.RevocationPointer
+	}
+	return false
+}
+
+func (x *Certificate) GetMalformed() bool {
+	if x != nil {
+		return x.Malformed
+	}
+	return false
+}
+
 // HttpFact is the answer of one web application to GET of one path.
 type HttpFact struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -1723,13 +2469,15 @@ type HttpFact struct {
 	Port      uint32 `protobuf:"varint,27,opt,name=port,proto3" json:"port,omitempty"`
 	// The body broke the decompression ratio or size bound.
 	DecompressionBomb bool `protobuf:"varint,28,opt,name=decompression_bomb,json=decompressionBomb,proto3" json:"decompression_bomb,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Grade by Mozilla's HTTP Observatory; unset where the answer is no page of its own.
+	Observatory   *ObservatoryFact `protobuf:"bytes,40,opt,name=observatory,proto3" json:"observatory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HttpFact) Reset() {
 	*x = HttpFact{}
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[13]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +2489,7 @@ func (x *HttpFact) String() string {
 func (*HttpFact) ProtoMessage() {}
 
 func (x *HttpFact) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[13]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +2502,7 @@ func (x *HttpFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpFact.ProtoReflect.Descriptor instead.
 func (*HttpFact) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{13}
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HttpFact) GetUrl() string {
@@ -1953,6 +2701,13 @@ func (x *HttpFact) GetDecompressionBomb() bool {
 	return false
 }
 
+func (x *HttpFact) GetObservatory() *ObservatoryFact {
+	if x != nil {
+		return x.Observatory
+	}
+	return nil
+}
+
 // Redirect is one hop.
 type Redirect struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1964,7 +2719,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[14]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2731,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[14]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2744,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{14}
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Redirect) GetStatus() uint32 {
@@ -2022,7 +2777,7 @@ type Cookie struct {
 
 func (x *Cookie) Reset() {
 	*x = Cookie{}
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[15]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2789,7 @@ func (x *Cookie) String() string {
 func (*Cookie) ProtoMessage() {}
 
 func (x *Cookie) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[15]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2802,7 @@ func (x *Cookie) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cookie.ProtoReflect.Descriptor instead.
 func (*Cookie) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{15}
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Cookie) GetName() string {
@@ -2097,7 +2852,7 @@ type Technology struct {
 
 func (x *Technology) Reset() {
 	*x = Technology{}
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[16]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2864,7 @@ func (x *Technology) String() string {
 func (*Technology) ProtoMessage() {}
 
 func (x *Technology) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[16]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2877,7 @@ func (x *Technology) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Technology.ProtoReflect.Descriptor instead.
 func (*Technology) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{16}
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Technology) GetName() string {
@@ -2159,7 +2914,7 @@ type CorsFact struct {
 
 func (x *CorsFact) Reset() {
 	*x = CorsFact{}
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[17]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2926,7 @@ func (x *CorsFact) String() string {
 func (*CorsFact) ProtoMessage() {}
 
 func (x *CorsFact) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[17]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2939,7 @@ func (x *CorsFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CorsFact.ProtoReflect.Descriptor instead.
 func (*CorsFact) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{17}
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CorsFact) GetAllowOrigin() string {
@@ -2225,7 +2980,7 @@ type ExposureFact struct {
 
 func (x *ExposureFact) Reset() {
 	*x = ExposureFact{}
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[18]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2992,7 @@ func (x *ExposureFact) String() string {
 func (*ExposureFact) ProtoMessage() {}
 
 func (x *ExposureFact) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[18]
+	mi := &file_riskprofiler_model_v1_observation_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +3005,7 @@ func (x *ExposureFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExposureFact.ProtoReflect.Descriptor instead.
 func (*ExposureFact) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{18}
+	return file_riskprofiler_model_v1_observation_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExposureFact) GetUrl() string {
@@ -2292,7 +3047,7 @@ var File_riskprofiler_model_v1_observation_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\n" +
-	"'riskprofiler/model/v1/observation.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/cloud.proto\x1a!riskprofiler/model/v1/intel.proto\x1a!riskprofiler/model/v1/names.proto\x1a!riskprofiler/model/v1/types.proto\x1a)riskprofiler/model/v1/vulnerability.proto\"\xf6\t\n" +
+	"'riskprofiler/model/v1/observation.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/cloud.proto\x1a\x1friskprofiler/model/v1/dns.proto\x1a!riskprofiler/model/v1/intel.proto\x1a!riskprofiler/model/v1/names.proto\x1a\x1friskprofiler/model/v1/tls.proto\x1a!riskprofiler/model/v1/types.proto\x1a)riskprofiler/model/v1/vulnerability.proto\x1a\x1friskprofiler/model/v1/web.proto\"\xf6\t\n" +
 	"\vObservation\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05asset\x18\x02 \x01(\tR\x05asset\x12\x1f\n" +
@@ -2326,7 +3081,7 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\bEvidence\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\x12\x18\n" +
 	"\aexcerpt\x18\x02 \x01(\tR\aexcerpt\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"\xbd\x03\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"\xa3\t\n" +
 	"\aDnsFact\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05rcode\x18\x02 \x01(\tR\x05rcode\x12\f\n" +
@@ -2344,7 +3099,25 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\alame_ns\x18\r \x03(\tR\x06lameNs\x12(\n" +
 	"\x10zone_transfer_ns\x18\x0e \x03(\tR\x0ezoneTransferNs\x12\x1a\n" +
 	"\bwildcard\x18\x0f \x01(\bR\bwildcard\x12+\n" +
-	"\x11private_addresses\x18\x10 \x03(\tR\x10privateAddresses\"8\n" +
+	"\x11private_addresses\x18\x10 \x03(\tR\x10privateAddresses\x12D\n" +
+	"\fname_servers\x18\x11 \x03(\v2!.riskprofiler.model.v1.NameServerR\vnameServers\x129\n" +
+	"\n" +
+	"soa_record\x18\x12 \x01(\v2\x1a.riskprofiler.model.v1.SoaR\tsoaRecord\x12,\n" +
+	"\x03srv\x18\x13 \x03(\v2\x1a.riskprofiler.model.v1.SrvR\x03srv\x12A\n" +
+	"\bbindings\x18\x14 \x03(\v2%.riskprofiler.model.v1.ServiceBindingR\bbindings\x122\n" +
+	"\x05naptr\x18\x15 \x03(\v2\x1c.riskprofiler.model.v1.NaptrR\x05naptr\x12<\n" +
+	"\areverse\x18\x16 \x03(\v2\".riskprofiler.model.v1.ReverseNameR\areverse\x12*\n" +
+	"\x11open_recursion_ns\x18\x17 \x03(\tR\x0fopenRecursionNs\x12\x1f\n" +
+	"\vns_networks\x18\x18 \x03(\tR\n" +
+	"nsNetworks\x125\n" +
+	"\x06dnssec\x18\x19 \x01(\v2\x1d.riskprofiler.model.v1.DnssecR\x06dnssec\x12B\n" +
+	"\twildcards\x18\x1a \x03(\v2$.riskprofiler.model.v1.WildcardLevelR\twildcards\x12\x1f\n" +
+	"\vns_mismatch\x18\x1b \x03(\tR\n" +
+	"nsMismatch\x12\x19\n" +
+	"\bns_alias\x18\x1c \x03(\tR\ansAlias\x120\n" +
+	"\x14caa_unknown_critical\x18\x1d \x03(\tR\x12caaUnknownCritical\x12\x1b\n" +
+	"\tcaa_error\x18\x1e \x01(\tR\bcaaError\x12-\n" +
+	"\x12directory_services\x18\x1f \x03(\tR\x11directoryServices\"8\n" +
 	"\x02Mx\x12\x1e\n" +
 	"\n" +
 	"preference\x18\x01 \x01(\rR\n" +
@@ -2353,7 +3126,7 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\x03Caa\x12\x14\n" +
 	"\x05flags\x18\x01 \x01(\rR\x05flags\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\tR\x05value\"\xee\x01\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\"\xfc\x03\n" +
 	"\bMailFact\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x15\n" +
 	"\x06has_mx\x18\x02 \x01(\bR\x05hasMx\x12\x17\n" +
@@ -2361,14 +3134,31 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\x03spf\x18\x04 \x01(\v2\x1e.riskprofiler.model.v1.SpfFactR\x03spf\x126\n" +
 	"\x05dmarc\x18\x05 \x01(\v2 .riskprofiler.model.v1.DmarcFactR\x05dmarc\x12\x17\n" +
 	"\amta_sts\x18\x06 \x01(\bR\x06mtaSts\x12\x17\n" +
-	"\atls_rpt\x18\a \x01(\bR\x06tlsRpt\"\xa0\x01\n" +
+	"\atls_rpt\x18\a \x01(\bR\x06tlsRpt\x12=\n" +
+	"\n" +
+	"exchangers\x18\b \x03(\v2\x1d.riskprofiler.model.v1.MxHostR\n" +
+	"exchangers\x122\n" +
+	"\x04dkim\x18\t \x03(\v2\x1e.riskprofiler.model.v1.DkimKeyR\x04dkim\x12/\n" +
+	"\x03sts\x18\n" +
+	" \x01(\v2\x1d.riskprofiler.model.v1.MtaStsR\x03sts\x127\n" +
+	"\areports\x18\v \x01(\v2\x1d.riskprofiler.model.v1.TlsRptR\areports\x12/\n" +
+	"\x04bimi\x18\f \x01(\v2\x1b.riskprofiler.model.v1.BimiR\x04bimi\"\xb6\x02\n" +
 	"\aSpfFact\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\rR\arecords\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\tR\x06record\x12\x10\n" +
 	"\x03all\x18\x03 \x01(\tR\x03all\x12\x18\n" +
 	"\alookups\x18\x04 \x01(\rR\alookups\x12!\n" +
 	"\fvoid_lookups\x18\x05 \x01(\rR\vvoidLookups\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error\"\xc3\x01\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x1d\n" +
+	"\n" +
+	"passes_all\x18\a \x01(\bR\tpassesAll\x12\x19\n" +
+	"\buses_ptr\x18\b \x01(\bR\ausesPtr\x12\x1d\n" +
+	"\n" +
+	"widest_ip4\x18\t \x01(\rR\twidestIp4\x12\x1f\n" +
+	"\vwidest_term\x18\n" +
+	" \x01(\tR\n" +
+	"widestTerm\x12\x1a\n" +
+	"\bincludes\x18\v \x03(\tR\bincludes\"\xbe\x03\n" +
 	"\tDmarcFact\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\rR\arecords\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\tR\x06record\x12\x16\n" +
@@ -2376,14 +3166,28 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\x10subdomain_policy\x18\x04 \x01(\tR\x0fsubdomainPolicy\x12\x10\n" +
 	"\x03rua\x18\x05 \x03(\tR\x03rua\x12\x19\n" +
 	"\bfound_at\x18\x06 \x01(\tR\afoundAt\x12\x14\n" +
-	"\x05error\x18\a \x01(\tR\x05error\"\xa2\x01\n" +
+	"\x05error\x18\a \x01(\tR\x05error\x12-\n" +
+	"\x12nonexistent_policy\x18\b \x01(\tR\x11nonexistentPolicy\x12\x18\n" +
+	"\atesting\x18\t \x01(\bR\atesting\x12\x10\n" +
+	"\x03psd\x18\n" +
+	" \x01(\tR\x03psd\x12!\n" +
+	"\fremoved_tags\x18\v \x03(\tR\vremovedTags\x12!\n" +
+	"\funknown_tags\x18\f \x03(\tR\vunknownTags\x121\n" +
+	"\x14unauthorised_reports\x18\r \x03(\tR\x13unauthorisedReports\x12%\n" +
+	"\x0ewritten_policy\x18\x0e \x01(\tR\rwrittenPolicy\"\xd6\x02\n" +
 	"\fDanglingFact\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\tR\x06record\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\tR\x06target\x12\x1a\n" +
 	"\bprovider\x18\x04 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05proof\x18\x05 \x01(\tR\x05proof\x12\x1c\n" +
-	"\tconfirmed\x18\x06 \x01(\bR\tconfirmed\"\xf8\x01\n" +
+	"\tconfirmed\x18\x06 \x01(\bR\tconfirmed\x12 \n" +
+	"\vregistrable\x18\a \x01(\bR\vregistrable\x12-\n" +
+	"\x12registrable_domain\x18\b \x01(\tR\x11registrableDomain\x12'\n" +
+	"\x0fprovider_status\x18\t \x01(\tR\x0eproviderStatus\x12\x1a\n" +
+	"\bwildcard\x18\n" +
+	" \x01(\bR\bwildcard\x12\x1c\n" +
+	"\tunclaimed\x18\v \x01(\bR\tunclaimed\"\xa5\x03\n" +
 	"\tPortsFact\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12>\n" +
 	"\ttransport\x18\x02 \x01(\x0e2 .riskprofiler.model.v1.TransportR\ttransport\x12\x12\n" +
@@ -2392,7 +3196,25 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\x05ports\x18\x05 \x01(\tR\x05ports\x12\x16\n" +
 	"\x06closed\x18\x06 \x01(\rR\x06closed\x12\x1a\n" +
 	"\bfiltered\x18\a \x01(\rR\bfiltered\x12\x19\n" +
-	"\ball_open\x18\b \x01(\bR\aallOpen\"\xa3\x04\n" +
+	"\ball_open\x18\b \x01(\bR\aallOpen\x12\x10\n" +
+	"\x03cdn\x18\t \x01(\tR\x03cdn\x12\x10\n" +
+	"\x03waf\x18\n" +
+	" \x01(\tR\x03waf\x12\x14\n" +
+	"\x05cloud\x18\v \x01(\tR\x05cloud\x12\x1f\n" +
+	"\vranges_date\x18\f \x01(\tR\n" +
+	"rangesDate\x122\n" +
+	"\x03udp\x18\r \x03(\v2 .riskprofiler.model.v1.UdpAnswerR\x03udp\x12\x1c\n" +
+	"\tslowdowns\x18\x0e \x01(\rR\tslowdowns\"\xeb\x01\n" +
+	"\tUdpAnswer\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x1a\n" +
+	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x1e\n" +
+	"\n" +
+	"recognized\x18\x03 \x01(\bR\n" +
+	"recognized\x12#\n" +
+	"\rrequest_bytes\x18\x04 \x01(\rR\frequestBytes\x12%\n" +
+	"\x0eresponse_bytes\x18\x05 \x01(\rR\rresponseBytes\x12\x1c\n" +
+	"\tdatagrams\x18\x06 \x01(\rR\tdatagrams\x12$\n" +
+	"\ramplification\x18\a \x01(\x01R\ramplification\"\xa6\x05\n" +
 	"\vServiceFact\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12>\n" +
@@ -2409,10 +3231,14 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\x06tarpit\x18\f \x01(\bR\x06tarpit\x12\x1a\n" +
 	"\bstarttls\x18\r \x01(\bR\bstarttls\x12I\n" +
 	"\adetails\x18\x0e \x03(\v2/.riskprofiler.model.v1.ServiceFact.DetailsEntryR\adetails\x12'\n" +
-	"\x0fweak_algorithms\x18\x0f \x03(\tR\x0eweakAlgorithms\x1a:\n" +
+	"\x0fweak_algorithms\x18\x0f \x03(\tR\x0eweakAlgorithms\x12\"\n" +
+	"\fdistribution\x18\x10 \x01(\tR\fdistribution\x12'\n" +
+	"\x0fpackage_version\x18\x11 \x01(\tR\x0epackageVersion\x12\x0e\n" +
+	"\x02os\x18\x12 \x01(\tR\x02os\x12$\n" +
+	"\ramplification\x18\x13 \x01(\rR\ramplification\x1a:\n" +
 	"\fDetailsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe6\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xad\b\n" +
 	"\aTlsFact\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1f\n" +
@@ -2431,7 +3257,20 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"\fname_matches\x18\f \x01(\bR\vnameMatches\x12\x1a\n" +
 	"\bstarttls\x18\r \x01(\tR\bstarttls\x12!\n" +
 	"\focsp_stapled\x18\x0e \x01(\bR\vocspStapled\x12\x1b\n" +
-	"\tsct_count\x18\x0f \x01(\rR\bsctCount\"\xac\x03\n" +
+	"\tsct_count\x18\x0f \x01(\rR\bsctCount\x12@\n" +
+	"\tprotocols\x18\x10 \x03(\v2\".riskprofiler.model.v1.TlsProtocolR\tprotocols\x12H\n" +
+	"\fkey_exchange\x18\x11 \x01(\v2%.riskprofiler.model.v1.TlsKeyExchangeR\vkeyExchange\x12;\n" +
+	"\asession\x18\x12 \x01(\v2!.riskprofiler.model.v1.TlsSessionR\asession\x12A\n" +
+	"\tbehaviour\x18\x13 \x01(\v2#.riskprofiler.model.v1.TlsBehaviourR\tbehaviour\x125\n" +
+	"\x04ocsp\x18\x14 \x01(\v2!.riskprofiler.model.v1.OcspStapleR\x04ocsp\x12.\n" +
+	"\x04scts\x18\x15 \x03(\v2\x1a.riskprofiler.model.v1.SctR\x04scts\x12\x1f\n" +
+	"\vtrust_store\x18\x16 \x01(\tR\n" +
+	"trustStore\x12!\n" +
+	"\fchain_faults\x18\x17 \x03(\tR\vchainFaults\x12!\n" +
+	"\fchain_length\x18\x18 \x01(\rR\vchainLength\x125\n" +
+	"\x05grade\x18\x19 \x01(\v2\x1f.riskprofiler.model.v1.TlsGradeR\x05grade\x12\x12\n" +
+	"\x04jarm\x18\x1a \x01(\tR\x04jarm\x12 \n" +
+	"\vconnections\x18\x1b \x01(\rR\vconnections\"\xa2\a\n" +
 	"\vCertificate\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x16\n" +
 	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x12\x14\n" +
@@ -2448,7 +3287,25 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	" \x01(\bR\x02ca\x12\x16\n" +
 	"\x06serial\x18\v \x01(\tR\x06serial\x12\x16\n" +
 	"\x06sha256\x18\f \x01(\tR\x06sha256\x12#\n" +
-	"\rlifetime_days\x18\r \x01(\rR\flifetimeDays\"\xd0\b\n" +
+	"\rlifetime_days\x18\r \x01(\rR\flifetimeDays\x12/\n" +
+	"\x13signature_algorithm\x18\x0e \x01(\tR\x12signatureAlgorithm\x12\x1f\n" +
+	"\vspki_sha256\x18\x0f \x01(\tR\n" +
+	"spkiSha256\x12\x1d\n" +
+	"\n" +
+	"key_usages\x18\x10 \x03(\tR\tkeyUsages\x12.\n" +
+	"\x13extended_key_usages\x18\x11 \x03(\tR\x11extendedKeyUsages\x12\x1f\n" +
+	"\vmust_staple\x18\x12 \x01(\bR\n" +
+	"mustStaple\x12\x1a\n" +
+	"\bpolicies\x18\x13 \x03(\tR\bpolicies\x12/\n" +
+	"\x13extended_validation\x18\x14 \x01(\bR\x12extendedValidation\x12\x12\n" +
+	"\x04roca\x18\x15 \x01(\bR\x04roca\x12!\n" +
+	"\frsa_exponent\x18\x16 \x01(\x04R\vrsaExponent\x12(\n" +
+	"\x10common_name_only\x18\x17 \x01(\bR\x0ecommonNameOnly\x12\x1d\n" +
+	"\n" +
+	"name_count\x18\x18 \x01(\rR\tnameCount\x12\x18\n" +
+	"\aversion\x18\x19 \x01(\rR\aversion\x12-\n" +
+	"\x12revocation_pointer\x18\x1a \x01(\bR\x11revocationPointer\x12\x1c\n" +
+	"\tmalformed\x18\x1b \x01(\bR\tmalformed\"\x9a\t\n" +
 	"\bHttpFact\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x1b\n" +
@@ -2482,7 +3339,8 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"debug_page\x18\x19 \x01(\tR\tdebugPage\x12\x18\n" +
 	"\aaddress\x18\x1a \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x1b \x01(\rR\x04port\x12-\n" +
-	"\x12decompression_bomb\x18\x1c \x01(\bR\x11decompressionBomb\x1a:\n" +
+	"\x12decompression_bomb\x18\x1c \x01(\bR\x11decompressionBomb\x12H\n" +
+	"\vobservatory\x18( \x01(\v2&.riskprofiler.model.v1.ObservatoryFactR\vobservatory\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\">\n" +
@@ -2523,7 +3381,7 @@ func file_riskprofiler_model_v1_observation_proto_rawDescGZIP() []byte {
 	return file_riskprofiler_model_v1_observation_proto_rawDescData
 }
 
-var file_riskprofiler_model_v1_observation_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_riskprofiler_model_v1_observation_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_riskprofiler_model_v1_observation_proto_goTypes = []any{
 	(*Observation)(nil),           // 0: riskprofiler.model.v1.Observation
 	(*Evidence)(nil),              // 1: riskprofiler.model.v1.Evidence
@@ -2535,66 +3393,110 @@ var file_riskprofiler_model_v1_observation_proto_goTypes = []any{
 	(*DmarcFact)(nil),             // 7: riskprofiler.model.v1.DmarcFact
 	(*DanglingFact)(nil),          // 8: riskprofiler.model.v1.DanglingFact
 	(*PortsFact)(nil),             // 9: riskprofiler.model.v1.PortsFact
-	(*ServiceFact)(nil),           // 10: riskprofiler.model.v1.ServiceFact
-	(*TlsFact)(nil),               // 11: riskprofiler.model.v1.TlsFact
-	(*Certificate)(nil),           // 12: riskprofiler.model.v1.Certificate
-	(*HttpFact)(nil),              // 13: riskprofiler.model.v1.HttpFact
-	(*Redirect)(nil),              // 14: riskprofiler.model.v1.Redirect
-	(*Cookie)(nil),                // 15: riskprofiler.model.v1.Cookie
-	(*Technology)(nil),            // 16: riskprofiler.model.v1.Technology
-	(*CorsFact)(nil),              // 17: riskprofiler.model.v1.CorsFact
-	(*ExposureFact)(nil),          // 18: riskprofiler.model.v1.ExposureFact
-	nil,                           // 19: riskprofiler.model.v1.ServiceFact.DetailsEntry
-	nil,                           // 20: riskprofiler.model.v1.HttpFact.HeadersEntry
-	(AssetKind)(0),                // 21: riskprofiler.model.v1.AssetKind
-	(ScanType)(0),                 // 22: riskprofiler.model.v1.ScanType
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*NamesFact)(nil),             // 24: riskprofiler.model.v1.NamesFact
-	(*VulnerabilityFact)(nil),     // 25: riskprofiler.model.v1.VulnerabilityFact
-	(*CloudFact)(nil),             // 26: riskprofiler.model.v1.CloudFact
-	(*IntelFact)(nil),             // 27: riskprofiler.model.v1.IntelFact
-	(*ReportedFact)(nil),          // 28: riskprofiler.model.v1.ReportedFact
-	(Transport)(0),                // 29: riskprofiler.model.v1.Transport
+	(*UdpAnswer)(nil),             // 10: riskprofiler.model.v1.UdpAnswer
+	(*ServiceFact)(nil),           // 11: riskprofiler.model.v1.ServiceFact
+	(*TlsFact)(nil),               // 12: riskprofiler.model.v1.TlsFact
+	(*Certificate)(nil),           // 13: riskprofiler.model.v1.Certificate
+	(*HttpFact)(nil),              // 14: riskprofiler.model.v1.HttpFact
+	(*Redirect)(nil),              // 15: riskprofiler.model.v1.Redirect
+	(*Cookie)(nil),                // 16: riskprofiler.model.v1.Cookie
+	(*Technology)(nil),            // 17: riskprofiler.model.v1.Technology
+	(*CorsFact)(nil),              // 18: riskprofiler.model.v1.CorsFact
+	(*ExposureFact)(nil),          // 19: riskprofiler.model.v1.ExposureFact
+	nil,                           // 20: riskprofiler.model.v1.ServiceFact.DetailsEntry
+	nil,                           // 21: riskprofiler.model.v1.HttpFact.HeadersEntry
+	(AssetKind)(0),                // 22: riskprofiler.model.v1.AssetKind
+	(ScanType)(0),                 // 23: riskprofiler.model.v1.ScanType
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*NamesFact)(nil),             // 25: riskprofiler.model.v1.NamesFact
+	(*VulnerabilityFact)(nil),     // 26: riskprofiler.model.v1.VulnerabilityFact
+	(*CloudFact)(nil),             // 27: riskprofiler.model.v1.CloudFact
+	(*IntelFact)(nil),             // 28: riskprofiler.model.v1.IntelFact
+	(*ReportedFact)(nil),          // 29: riskprofiler.model.v1.ReportedFact
+	(*NameServer)(nil),            // 30: riskprofiler.model.v1.NameServer
+	(*Soa)(nil),                   // 31: riskprofiler.model.v1.Soa
+	(*Srv)(nil),                   // 32: riskprofiler.model.v1.Srv
+	(*ServiceBinding)(nil),        // 33: riskprofiler.model.v1.ServiceBinding
+	(*Naptr)(nil),                 // 34: riskprofiler.model.v1.Naptr
+	(*ReverseName)(nil),           // 35: riskprofiler.model.v1.ReverseName
+	(*Dnssec)(nil),                // 36: riskprofiler.model.v1.Dnssec
+	(*WildcardLevel)(nil),         // 37: riskprofiler.model.v1.WildcardLevel
+	(*MxHost)(nil),                // 38: riskprofiler.model.v1.MxHost
+	(*DkimKey)(nil),               // 39: riskprofiler.model.v1.DkimKey
+	(*MtaSts)(nil),                // 40: riskprofiler.model.v1.MtaSts
+	(*TlsRpt)(nil),                // 41: riskprofiler.model.v1.TlsRpt
+	(*Bimi)(nil),                  // 42: riskprofiler.model.v1.Bimi
+	(Transport)(0),                // 43: riskprofiler.model.v1.Transport
+	(*TlsProtocol)(nil),           // 44: riskprofiler.model.v1.TlsProtocol
+	(*TlsKeyExchange)(nil),        // 45: riskprofiler.model.v1.TlsKeyExchange
+	(*TlsSession)(nil),            // 46: riskprofiler.model.v1.TlsSession
+	(*TlsBehaviour)(nil),          // 47: riskprofiler.model.v1.TlsBehaviour
+	(*OcspStaple)(nil),            // 48: riskprofiler.model.v1.OcspStaple
+	(*Sct)(nil),                   // 49: riskprofiler.model.v1.Sct
+	(*TlsGrade)(nil),              // 50: riskprofiler.model.v1.TlsGrade
+	(*ObservatoryFact)(nil),       // 51: riskprofiler.model.v1.ObservatoryFact
 }
 var file_riskprofiler_model_v1_observation_proto_depIdxs = []int32{
-	21, // 0: riskprofiler.model.v1.Observation.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
-	22, // 1: riskprofiler.model.v1.Observation.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	23, // 2: riskprofiler.model.v1.Observation.first_seen:type_name -> google.protobuf.Timestamp
-	23, // 3: riskprofiler.model.v1.Observation.last_seen:type_name -> google.protobuf.Timestamp
+	22, // 0: riskprofiler.model.v1.Observation.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
+	23, // 1: riskprofiler.model.v1.Observation.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	24, // 2: riskprofiler.model.v1.Observation.first_seen:type_name -> google.protobuf.Timestamp
+	24, // 3: riskprofiler.model.v1.Observation.last_seen:type_name -> google.protobuf.Timestamp
 	1,  // 4: riskprofiler.model.v1.Observation.evidence:type_name -> riskprofiler.model.v1.Evidence
 	2,  // 5: riskprofiler.model.v1.Observation.dns:type_name -> riskprofiler.model.v1.DnsFact
 	5,  // 6: riskprofiler.model.v1.Observation.mail:type_name -> riskprofiler.model.v1.MailFact
 	8,  // 7: riskprofiler.model.v1.Observation.dangling:type_name -> riskprofiler.model.v1.DanglingFact
 	9,  // 8: riskprofiler.model.v1.Observation.ports:type_name -> riskprofiler.model.v1.PortsFact
-	10, // 9: riskprofiler.model.v1.Observation.service:type_name -> riskprofiler.model.v1.ServiceFact
-	11, // 10: riskprofiler.model.v1.Observation.tls:type_name -> riskprofiler.model.v1.TlsFact
-	13, // 11: riskprofiler.model.v1.Observation.http:type_name -> riskprofiler.model.v1.HttpFact
-	18, // 12: riskprofiler.model.v1.Observation.exposure:type_name -> riskprofiler.model.v1.ExposureFact
-	24, // 13: riskprofiler.model.v1.Observation.names:type_name -> riskprofiler.model.v1.NamesFact
-	25, // 14: riskprofiler.model.v1.Observation.vulnerability:type_name -> riskprofiler.model.v1.VulnerabilityFact
-	26, // 15: riskprofiler.model.v1.Observation.cloud:type_name -> riskprofiler.model.v1.CloudFact
-	27, // 16: riskprofiler.model.v1.Observation.intel:type_name -> riskprofiler.model.v1.IntelFact
-	28, // 17: riskprofiler.model.v1.Observation.reported:type_name -> riskprofiler.model.v1.ReportedFact
+	11, // 9: riskprofiler.model.v1.Observation.service:type_name -> riskprofiler.model.v1.ServiceFact
+	12, // 10: riskprofiler.model.v1.Observation.tls:type_name -> riskprofiler.model.v1.TlsFact
+	14, // 11: riskprofiler.model.v1.Observation.http:type_name -> riskprofiler.model.v1.HttpFact
+	19, // 12: riskprofiler.model.v1.Observation.exposure:type_name -> riskprofiler.model.v1.ExposureFact
+	25, // 13: riskprofiler.model.v1.Observation.names:type_name -> riskprofiler.model.v1.NamesFact
+	26, // 14: riskprofiler.model.v1.Observation.vulnerability:type_name -> riskprofiler.model.v1.VulnerabilityFact
+	27, // 15: riskprofiler.model.v1.Observation.cloud:type_name -> riskprofiler.model.v1.CloudFact
+	28, // 16: riskprofiler.model.v1.Observation.intel:type_name -> riskprofiler.model.v1.IntelFact
+	29, // 17: riskprofiler.model.v1.Observation.reported:type_name -> riskprofiler.model.v1.ReportedFact
 	3,  // 18: riskprofiler.model.v1.DnsFact.mx:type_name -> riskprofiler.model.v1.Mx
 	4,  // 19: riskprofiler.model.v1.DnsFact.caa:type_name -> riskprofiler.model.v1.Caa
-	6,  // 20: riskprofiler.model.v1.MailFact.spf:type_name -> riskprofiler.model.v1.SpfFact
-	7,  // 21: riskprofiler.model.v1.MailFact.dmarc:type_name -> riskprofiler.model.v1.DmarcFact
-	29, // 22: riskprofiler.model.v1.PortsFact.transport:type_name -> riskprofiler.model.v1.Transport
-	29, // 23: riskprofiler.model.v1.ServiceFact.transport:type_name -> riskprofiler.model.v1.Transport
-	19, // 24: riskprofiler.model.v1.ServiceFact.details:type_name -> riskprofiler.model.v1.ServiceFact.DetailsEntry
-	12, // 25: riskprofiler.model.v1.TlsFact.chain:type_name -> riskprofiler.model.v1.Certificate
-	23, // 26: riskprofiler.model.v1.Certificate.not_before:type_name -> google.protobuf.Timestamp
-	23, // 27: riskprofiler.model.v1.Certificate.not_after:type_name -> google.protobuf.Timestamp
-	14, // 28: riskprofiler.model.v1.HttpFact.redirects:type_name -> riskprofiler.model.v1.Redirect
-	20, // 29: riskprofiler.model.v1.HttpFact.headers:type_name -> riskprofiler.model.v1.HttpFact.HeadersEntry
-	15, // 30: riskprofiler.model.v1.HttpFact.cookies:type_name -> riskprofiler.model.v1.Cookie
-	16, // 31: riskprofiler.model.v1.HttpFact.technologies:type_name -> riskprofiler.model.v1.Technology
-	17, // 32: riskprofiler.model.v1.HttpFact.cors:type_name -> riskprofiler.model.v1.CorsFact
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	30, // 20: riskprofiler.model.v1.DnsFact.name_servers:type_name -> riskprofiler.model.v1.NameServer
+	31, // 21: riskprofiler.model.v1.DnsFact.soa_record:type_name -> riskprofiler.model.v1.Soa
+	32, // 22: riskprofiler.model.v1.DnsFact.srv:type_name -> riskprofiler.model.v1.Srv
+	33, // 23: riskprofiler.model.v1.DnsFact.bindings:type_name -> riskprofiler.model.v1.ServiceBinding
+	34, // 24: riskprofiler.model.v1.DnsFact.naptr:type_name -> riskprofiler.model.v1.Naptr
+	35, // 25: riskprofiler.model.v1.DnsFact.reverse:type_name -> riskprofiler.model.v1.ReverseName
+	36, // 26: riskprofiler.model.v1.DnsFact.dnssec:type_name -> riskprofiler.model.v1.Dnssec
+	37, // 27: riskprofiler.model.v1.DnsFact.wildcards:type_name -> riskprofiler.model.v1.WildcardLevel
+	6,  // 28: riskprofiler.model.v1.MailFact.spf:type_name -> riskprofiler.model.v1.SpfFact
+	7,  // 29: riskprofiler.model.v1.MailFact.dmarc:type_name -> riskprofiler.model.v1.DmarcFact
+	38, // 30: riskprofiler.model.v1.MailFact.exchangers:type_name -> riskprofiler.model.v1.MxHost
+	39, // 31: riskprofiler.model.v1.MailFact.dkim:type_name -> riskprofiler.model.v1.DkimKey
+	40, // 32: riskprofiler.model.v1.MailFact.sts:type_name -> riskprofiler.model.v1.MtaSts
+	41, // 33: riskprofiler.model.v1.MailFact.reports:type_name -> riskprofiler.model.v1.TlsRpt
+	42, // 34: riskprofiler.model.v1.MailFact.bimi:type_name -> riskprofiler.model.v1.Bimi
+	43, // 35: riskprofiler.model.v1.PortsFact.transport:type_name -> riskprofiler.model.v1.Transport
+	10, // 36: riskprofiler.model.v1.PortsFact.udp:type_name -> riskprofiler.model.v1.UdpAnswer
+	43, // 37: riskprofiler.model.v1.ServiceFact.transport:type_name -> riskprofiler.model.v1.Transport
+	20, // 38: riskprofiler.model.v1.ServiceFact.details:type_name -> riskprofiler.model.v1.ServiceFact.DetailsEntry
+	13, // 39: riskprofiler.model.v1.TlsFact.chain:type_name -> riskprofiler.model.v1.Certificate
+	44, // 40: riskprofiler.model.v1.TlsFact.protocols:type_name -> riskprofiler.model.v1.TlsProtocol
+	45, // 41: riskprofiler.model.v1.TlsFact.key_exchange:type_name -> riskprofiler.model.v1.TlsKeyExchange
+	46, // 42: riskprofiler.model.v1.TlsFact.session:type_name -> riskprofiler.model.v1.TlsSession
+	47, // 43: riskprofiler.model.v1.TlsFact.behaviour:type_name -> riskprofiler.model.v1.TlsBehaviour
+	48, // 44: riskprofiler.model.v1.TlsFact.ocsp:type_name -> riskprofiler.model.v1.OcspStaple
+	49, // 45: riskprofiler.model.v1.TlsFact.scts:type_name -> riskprofiler.model.v1.Sct
+	50, // 46: riskprofiler.model.v1.TlsFact.grade:type_name -> riskprofiler.model.v1.TlsGrade
+	24, // 47: riskprofiler.model.v1.Certificate.not_before:type_name -> google.protobuf.Timestamp
+	24, // 48: riskprofiler.model.v1.Certificate.not_after:type_name -> google.protobuf.Timestamp
+	15, // 49: riskprofiler.model.v1.HttpFact.redirects:type_name -> riskprofiler.model.v1.Redirect
+	21, // 50: riskprofiler.model.v1.HttpFact.headers:type_name -> riskprofiler.model.v1.HttpFact.HeadersEntry
+	16, // 51: riskprofiler.model.v1.HttpFact.cookies:type_name -> riskprofiler.model.v1.Cookie
+	17, // 52: riskprofiler.model.v1.HttpFact.technologies:type_name -> riskprofiler.model.v1.Technology
+	18, // 53: riskprofiler.model.v1.HttpFact.cors:type_name -> riskprofiler.model.v1.CorsFact
+	51, // 54: riskprofiler.model.v1.HttpFact.observatory:type_name -> riskprofiler.model.v1.ObservatoryFact
+	55, // [55:55] is the sub-list for method output_type
+	55, // [55:55] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_observation_proto_init() }
@@ -2603,10 +3505,13 @@ func file_riskprofiler_model_v1_observation_proto_init() {
 		return
 	}
 	file_riskprofiler_model_v1_cloud_proto_init()
+	file_riskprofiler_model_v1_dns_proto_init()
 	file_riskprofiler_model_v1_intel_proto_init()
 	file_riskprofiler_model_v1_names_proto_init()
+	file_riskprofiler_model_v1_tls_proto_init()
 	file_riskprofiler_model_v1_types_proto_init()
 	file_riskprofiler_model_v1_vulnerability_proto_init()
+	file_riskprofiler_model_v1_web_proto_init()
 	file_riskprofiler_model_v1_observation_proto_msgTypes[0].OneofWrappers = []any{
 		(*Observation_Dns)(nil),
 		(*Observation_Mail)(nil),
@@ -2628,7 +3533,7 @@ func file_riskprofiler_model_v1_observation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_model_v1_observation_proto_rawDesc), len(file_riskprofiler_model_v1_observation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -188,7 +188,12 @@ type ScanOptions struct {
 	// Ports to scan as text: "top100", "top1000", "all", or "22,80,8000-8100".
 	Ports string `protobuf:"bytes,2,opt,name=ports,proto3" json:"ports,omitempty"`
 	// The whole job ends after this long with what it has.
-	Budget        *durationpb.Duration `protobuf:"bytes,3,opt,name=budget,proto3" json:"budget,omitempty"`
+	Budget *durationpb.Duration `protobuf:"bytes,3,opt,name=budget,proto3" json:"budget,omitempty"`
+	// What the target's authorisation permits, as of the scanner's own look at the scope: a probe that has something intrusive
+	// does it only at CLEARANCE_INTRUSIVE.
+	Clearance Clearance `protobuf:"varint,4,opt,name=clearance,proto3,enum=riskprofiler.model.v1.Clearance" json:"clearance,omitempty"`
+	// For cloud: how the account's owner lets us in.
+	Cloud         *CloudAccess `protobuf:"bytes,5,opt,name=cloud,proto3" json:"cloud,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,6 +249,75 @@ func (x *ScanOptions) GetBudget() *durationpb.Duration {
 	return nil
 }
 
+func (x *ScanOptions) GetClearance() Clearance {
+	if x != nil {
+		return x.Clearance
+	}
+	return Clearance_CLEARANCE_UNSPECIFIED
+}
+
+func (x *ScanOptions) GetCloud() *CloudAccess {
+	if x != nil {
+		return x.Cloud
+	}
+	return nil
+}
+
+// CloudAccess is the read-only role that the owner of a cloud account made for us. Neither part is a secret: the role trusts our
+// own identity and no other, and only together with the external id, which is bound to tenant and account.
+type CloudAccess struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ARN of the role (AWS), id of the subscription's application (Azure), address of the service account (Google).
+	Role          string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	ExternalId    string `protobuf:"bytes,2,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloudAccess) Reset() {
+	*x = CloudAccess{}
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloudAccess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloudAccess) ProtoMessage() {}
+
+func (x *CloudAccess) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloudAccess.ProtoReflect.Descriptor instead.
+func (*CloudAccess) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CloudAccess) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *CloudAccess) GetExternalId() string {
+	if x != nil {
+		return x.ExternalId
+	}
+	return ""
+}
+
 // ScanCompleted is what a scanner learned from one job: the message on the results queue.
 type ScanCompleted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -267,7 +341,7 @@ type ScanCompleted struct {
 
 func (x *ScanCompleted) Reset() {
 	*x = ScanCompleted{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[3]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -279,7 +353,7 @@ func (x *ScanCompleted) String() string {
 func (*ScanCompleted) ProtoMessage() {}
 
 func (x *ScanCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[3]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -292,7 +366,7 @@ func (x *ScanCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanCompleted.ProtoReflect.Descriptor instead.
 func (*ScanCompleted) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{3}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ScanCompleted) GetJob() *ScanJob {
@@ -373,7 +447,7 @@ type Lead struct {
 
 func (x *Lead) Reset() {
 	*x = Lead{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[4]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +459,7 @@ func (x *Lead) String() string {
 func (*Lead) ProtoMessage() {}
 
 func (x *Lead) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[4]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +472,7 @@ func (x *Lead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lead.ProtoReflect.Descriptor instead.
 func (*Lead) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{4}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Lead) GetTarget() *Target {
@@ -440,7 +514,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +526,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +539,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{5}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Coverage) GetAssessment() string {
@@ -544,7 +618,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +630,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +643,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{6}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *JobRecord) GetCoverage() *Coverage {
@@ -613,7 +687,7 @@ type AssetChanged struct {
 
 func (x *AssetChanged) Reset() {
 	*x = AssetChanged{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +699,7 @@ func (x *AssetChanged) String() string {
 func (*AssetChanged) ProtoMessage() {}
 
 func (x *AssetChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +712,7 @@ func (x *AssetChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssetChanged.ProtoReflect.Descriptor instead.
 func (*AssetChanged) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{7}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AssetChanged) GetTenant() string {
@@ -684,7 +758,7 @@ type ObservationSet struct {
 
 func (x *ObservationSet) Reset() {
 	*x = ObservationSet{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +770,7 @@ func (x *ObservationSet) String() string {
 func (*ObservationSet) ProtoMessage() {}
 
 func (x *ObservationSet) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +783,7 @@ func (x *ObservationSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObservationSet.ProtoReflect.Descriptor instead.
 func (*ObservationSet) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{8}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ObservationSet) GetAsset() string {
@@ -787,11 +861,17 @@ const file_riskprofiler_model_v1_scan_proto_rawDesc = "" +
 	"\bScanTask\x120\n" +
 	"\x03job\x18\x01 \x01(\v2\x1e.riskprofiler.model.v1.ScanJobR\x03job\x12\x1d\n" +
 	"\n" +
-	"task_token\x18\x02 \x01(\tR\ttaskToken\"\x90\x01\n" +
+	"task_token\x18\x02 \x01(\tR\ttaskToken\"\x8a\x02\n" +
 	"\vScanOptions\x128\n" +
 	"\aprofile\x18\x01 \x01(\x0e2\x1e.riskprofiler.model.v1.ProfileR\aprofile\x12\x14\n" +
 	"\x05ports\x18\x02 \x01(\tR\x05ports\x121\n" +
-	"\x06budget\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06budget\"\xd0\x03\n" +
+	"\x06budget\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06budget\x12>\n" +
+	"\tclearance\x18\x04 \x01(\x0e2 .riskprofiler.model.v1.ClearanceR\tclearance\x128\n" +
+	"\x05cloud\x18\x05 \x01(\v2\".riskprofiler.model.v1.CloudAccessR\x05cloud\"B\n" +
+	"\vCloudAccess\x12\x12\n" +
+	"\x04role\x18\x01 \x01(\tR\x04role\x12\x1f\n" +
+	"\vexternal_id\x18\x02 \x01(\tR\n" +
+	"externalId\"\xd0\x03\n" +
 	"\rScanCompleted\x120\n" +
 	"\x03job\x18\x01 \x01(\v2\x1e.riskprofiler.model.v1.ScanJobR\x03job\x128\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x1e.riskprofiler.model.v1.OutcomeR\aoutcome\x12\x16\n" +
@@ -859,60 +939,64 @@ func file_riskprofiler_model_v1_scan_proto_rawDescGZIP() []byte {
 	return file_riskprofiler_model_v1_scan_proto_rawDescData
 }
 
-var file_riskprofiler_model_v1_scan_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_riskprofiler_model_v1_scan_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_riskprofiler_model_v1_scan_proto_goTypes = []any{
 	(*ScanJob)(nil),               // 0: riskprofiler.model.v1.ScanJob
 	(*ScanTask)(nil),              // 1: riskprofiler.model.v1.ScanTask
 	(*ScanOptions)(nil),           // 2: riskprofiler.model.v1.ScanOptions
-	(*ScanCompleted)(nil),         // 3: riskprofiler.model.v1.ScanCompleted
-	(*Lead)(nil),                  // 4: riskprofiler.model.v1.Lead
-	(*Coverage)(nil),              // 5: riskprofiler.model.v1.Coverage
-	(*JobRecord)(nil),             // 6: riskprofiler.model.v1.JobRecord
-	(*AssetChanged)(nil),          // 7: riskprofiler.model.v1.AssetChanged
-	(*ObservationSet)(nil),        // 8: riskprofiler.model.v1.ObservationSet
-	(ScanType)(0),                 // 9: riskprofiler.model.v1.ScanType
-	(*Target)(nil),                // 10: riskprofiler.model.v1.Target
-	(*Discovery)(nil),             // 11: riskprofiler.model.v1.Discovery
-	(Profile)(0),                  // 12: riskprofiler.model.v1.Profile
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(Outcome)(0),                  // 14: riskprofiler.model.v1.Outcome
-	(*Observation)(nil),           // 15: riskprofiler.model.v1.Observation
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*CloudAccess)(nil),           // 3: riskprofiler.model.v1.CloudAccess
+	(*ScanCompleted)(nil),         // 4: riskprofiler.model.v1.ScanCompleted
+	(*Lead)(nil),                  // 5: riskprofiler.model.v1.Lead
+	(*Coverage)(nil),              // 6: riskprofiler.model.v1.Coverage
+	(*JobRecord)(nil),             // 7: riskprofiler.model.v1.JobRecord
+	(*AssetChanged)(nil),          // 8: riskprofiler.model.v1.AssetChanged
+	(*ObservationSet)(nil),        // 9: riskprofiler.model.v1.ObservationSet
+	(ScanType)(0),                 // 10: riskprofiler.model.v1.ScanType
+	(*Target)(nil),                // 11: riskprofiler.model.v1.Target
+	(*Discovery)(nil),             // 12: riskprofiler.model.v1.Discovery
+	(Profile)(0),                  // 13: riskprofiler.model.v1.Profile
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(Clearance)(0),                // 15: riskprofiler.model.v1.Clearance
+	(Outcome)(0),                  // 16: riskprofiler.model.v1.Outcome
+	(*Observation)(nil),           // 17: riskprofiler.model.v1.Observation
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 }
 var file_riskprofiler_model_v1_scan_proto_depIdxs = []int32{
-	9,  // 0: riskprofiler.model.v1.ScanJob.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	10, // 1: riskprofiler.model.v1.ScanJob.target:type_name -> riskprofiler.model.v1.Target
+	10, // 0: riskprofiler.model.v1.ScanJob.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	11, // 1: riskprofiler.model.v1.ScanJob.target:type_name -> riskprofiler.model.v1.Target
 	2,  // 2: riskprofiler.model.v1.ScanJob.options:type_name -> riskprofiler.model.v1.ScanOptions
-	11, // 3: riskprofiler.model.v1.ScanJob.path:type_name -> riskprofiler.model.v1.Discovery
+	12, // 3: riskprofiler.model.v1.ScanJob.path:type_name -> riskprofiler.model.v1.Discovery
 	0,  // 4: riskprofiler.model.v1.ScanTask.job:type_name -> riskprofiler.model.v1.ScanJob
-	12, // 5: riskprofiler.model.v1.ScanOptions.profile:type_name -> riskprofiler.model.v1.Profile
-	13, // 6: riskprofiler.model.v1.ScanOptions.budget:type_name -> google.protobuf.Duration
-	0,  // 7: riskprofiler.model.v1.ScanCompleted.job:type_name -> riskprofiler.model.v1.ScanJob
-	14, // 8: riskprofiler.model.v1.ScanCompleted.outcome:type_name -> riskprofiler.model.v1.Outcome
-	15, // 9: riskprofiler.model.v1.ScanCompleted.observations:type_name -> riskprofiler.model.v1.Observation
-	4,  // 10: riskprofiler.model.v1.ScanCompleted.leads:type_name -> riskprofiler.model.v1.Lead
-	16, // 11: riskprofiler.model.v1.ScanCompleted.started_at:type_name -> google.protobuf.Timestamp
-	16, // 12: riskprofiler.model.v1.ScanCompleted.completed_at:type_name -> google.protobuf.Timestamp
-	10, // 13: riskprofiler.model.v1.Lead.target:type_name -> riskprofiler.model.v1.Target
-	9,  // 14: riskprofiler.model.v1.Lead.scan_types:type_name -> riskprofiler.model.v1.ScanType
-	9,  // 15: riskprofiler.model.v1.Coverage.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	10, // 16: riskprofiler.model.v1.Coverage.target:type_name -> riskprofiler.model.v1.Target
-	14, // 17: riskprofiler.model.v1.Coverage.outcome:type_name -> riskprofiler.model.v1.Outcome
-	16, // 18: riskprofiler.model.v1.Coverage.started_at:type_name -> google.protobuf.Timestamp
-	16, // 19: riskprofiler.model.v1.Coverage.completed_at:type_name -> google.protobuf.Timestamp
-	5,  // 20: riskprofiler.model.v1.JobRecord.coverage:type_name -> riskprofiler.model.v1.Coverage
-	4,  // 21: riskprofiler.model.v1.JobRecord.leads:type_name -> riskprofiler.model.v1.Lead
-	11, // 22: riskprofiler.model.v1.JobRecord.path:type_name -> riskprofiler.model.v1.Discovery
-	9,  // 23: riskprofiler.model.v1.ObservationSet.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	15, // 24: riskprofiler.model.v1.ObservationSet.observations:type_name -> riskprofiler.model.v1.Observation
-	16, // 25: riskprofiler.model.v1.ObservationSet.complete_at:type_name -> google.protobuf.Timestamp
-	16, // 26: riskprofiler.model.v1.ObservationSet.scanned_at:type_name -> google.protobuf.Timestamp
-	14, // 27: riskprofiler.model.v1.ObservationSet.outcome:type_name -> riskprofiler.model.v1.Outcome
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	13, // 5: riskprofiler.model.v1.ScanOptions.profile:type_name -> riskprofiler.model.v1.Profile
+	14, // 6: riskprofiler.model.v1.ScanOptions.budget:type_name -> google.protobuf.Duration
+	15, // 7: riskprofiler.model.v1.ScanOptions.clearance:type_name -> riskprofiler.model.v1.Clearance
+	3,  // 8: riskprofiler.model.v1.ScanOptions.cloud:type_name -> riskprofiler.model.v1.CloudAccess
+	0,  // 9: riskprofiler.model.v1.ScanCompleted.job:type_name -> riskprofiler.model.v1.ScanJob
+	16, // 10: riskprofiler.model.v1.ScanCompleted.outcome:type_name -> riskprofiler.model.v1.Outcome
+	17, // 11: riskprofiler.model.v1.ScanCompleted.observations:type_name -> riskprofiler.model.v1.Observation
+	5,  // 12: riskprofiler.model.v1.ScanCompleted.leads:type_name -> riskprofiler.model.v1.Lead
+	18, // 13: riskprofiler.model.v1.ScanCompleted.started_at:type_name -> google.protobuf.Timestamp
+	18, // 14: riskprofiler.model.v1.ScanCompleted.completed_at:type_name -> google.protobuf.Timestamp
+	11, // 15: riskprofiler.model.v1.Lead.target:type_name -> riskprofiler.model.v1.Target
+	10, // 16: riskprofiler.model.v1.Lead.scan_types:type_name -> riskprofiler.model.v1.ScanType
+	10, // 17: riskprofiler.model.v1.Coverage.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	11, // 18: riskprofiler.model.v1.Coverage.target:type_name -> riskprofiler.model.v1.Target
+	16, // 19: riskprofiler.model.v1.Coverage.outcome:type_name -> riskprofiler.model.v1.Outcome
+	18, // 20: riskprofiler.model.v1.Coverage.started_at:type_name -> google.protobuf.Timestamp
+	18, // 21: riskprofiler.model.v1.Coverage.completed_at:type_name -> google.protobuf.Timestamp
+	6,  // 22: riskprofiler.model.v1.JobRecord.coverage:type_name -> riskprofiler.model.v1.Coverage
+	5,  // 23: riskprofiler.model.v1.JobRecord.leads:type_name -> riskprofiler.model.v1.Lead
+	12, // 24: riskprofiler.model.v1.JobRecord.path:type_name -> riskprofiler.model.v1.Discovery
+	10, // 25: riskprofiler.model.v1.ObservationSet.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	17, // 26: riskprofiler.model.v1.ObservationSet.observations:type_name -> riskprofiler.model.v1.Observation
+	18, // 27: riskprofiler.model.v1.ObservationSet.complete_at:type_name -> google.protobuf.Timestamp
+	18, // 28: riskprofiler.model.v1.ObservationSet.scanned_at:type_name -> google.protobuf.Timestamp
+	16, // 29: riskprofiler.model.v1.ObservationSet.outcome:type_name -> riskprofiler.model.v1.Outcome
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_scan_proto_init() }
@@ -929,7 +1013,7 @@ func file_riskprofiler_model_v1_scan_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_model_v1_scan_proto_rawDesc), len(file_riskprofiler_model_v1_scan_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

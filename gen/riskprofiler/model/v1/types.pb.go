@@ -37,21 +37,24 @@ const (
 	ScanType_SCAN_TYPE_VULN        ScanType = 7
 	ScanType_SCAN_TYPE_CLOUD       ScanType = 8
 	ScanType_SCAN_TYPE_INTEL       ScanType = 9
+	// No scan: what reports of other tools say. Nothing can be asked to scan it.
+	ScanType_SCAN_TYPE_IMPORT ScanType = 10
 )
 
 // Enum value maps for ScanType.
 var (
 	ScanType_name = map[int32]string{
-		0: "SCAN_TYPE_UNSPECIFIED",
-		1: "SCAN_TYPE_DNS",
-		2: "SCAN_TYPE_SUBDOMAIN",
-		3: "SCAN_TYPE_PORT",
-		4: "SCAN_TYPE_SERVICE",
-		5: "SCAN_TYPE_TLS",
-		6: "SCAN_TYPE_HTTP",
-		7: "SCAN_TYPE_VULN",
-		8: "SCAN_TYPE_CLOUD",
-		9: "SCAN_TYPE_INTEL",
+		0:  "SCAN_TYPE_UNSPECIFIED",
+		1:  "SCAN_TYPE_DNS",
+		2:  "SCAN_TYPE_SUBDOMAIN",
+		3:  "SCAN_TYPE_PORT",
+		4:  "SCAN_TYPE_SERVICE",
+		5:  "SCAN_TYPE_TLS",
+		6:  "SCAN_TYPE_HTTP",
+		7:  "SCAN_TYPE_VULN",
+		8:  "SCAN_TYPE_CLOUD",
+		9:  "SCAN_TYPE_INTEL",
+		10: "SCAN_TYPE_IMPORT",
 	}
 	ScanType_value = map[string]int32{
 		"SCAN_TYPE_UNSPECIFIED": 0,
@@ -64,6 +67,7 @@ var (
 		"SCAN_TYPE_VULN":        7,
 		"SCAN_TYPE_CLOUD":       8,
 		"SCAN_TYPE_INTEL":       9,
+		"SCAN_TYPE_IMPORT":      10,
 	}
 )
 
@@ -213,6 +217,66 @@ func (Profile) EnumDescriptor() ([]byte, []int) {
 	return file_riskprofiler_model_v1_types_proto_rawDescGZIP(), []int{2}
 }
 
+// Clearance is how much a scan does to its target, and how much of that is permitted. The levels are ordered: who may do one may do those before it.
+type Clearance int32
+
+const (
+	Clearance_CLEARANCE_UNSPECIFIED Clearance = 0
+	// Third parties and stored data are asked; no packet reaches the target. Permitted for every asset a tenant names.
+	Clearance_CLEARANCE_PASSIVE Clearance = 1
+	// Few and ordinary questions, as any user of the name asks them: DNS and its servers.
+	Clearance_CLEARANCE_LIGHT Clearance = 2
+	// Connections to many ports, banners, handshakes, web requests that change nothing. What a proof of ownership permits.
+	Clearance_CLEARANCE_STANDARD Clearance = 3
+	// Requests that may disturb: tries of default logins, payloads of known flaws. Only where it was granted by name.
+	Clearance_CLEARANCE_INTRUSIVE Clearance = 4
+)
+
+// Enum value maps for Clearance.
+var (
+	Clearance_name = map[int32]string{
+		0: "CLEARANCE_UNSPECIFIED",
+		1: "CLEARANCE_PASSIVE",
+		2: "CLEARANCE_LIGHT",
+		3: "CLEARANCE_STANDARD",
+		4: "CLEARANCE_INTRUSIVE",
+	}
+	Clearance_value = map[string]int32{
+		"CLEARANCE_UNSPECIFIED": 0,
+		"CLEARANCE_PASSIVE":     1,
+		"CLEARANCE_LIGHT":       2,
+		"CLEARANCE_STANDARD":    3,
+		"CLEARANCE_INTRUSIVE":   4,
+	}
+)
+
+func (x Clearance) Enum() *Clearance {
+	p := new(Clearance)
+	*p = x
+	return p
+}
+
+func (x Clearance) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Clearance) Descriptor() protoreflect.EnumDescriptor {
+	return file_riskprofiler_model_v1_types_proto_enumTypes[3].Descriptor()
+}
+
+func (Clearance) Type() protoreflect.EnumType {
+	return &file_riskprofiler_model_v1_types_proto_enumTypes[3]
+}
+
+func (x Clearance) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Clearance.Descriptor instead.
+func (Clearance) EnumDescriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_types_proto_rawDescGZIP(), []int{3}
+}
+
 // Outcome is how far one scan type got on one target.
 type Outcome int32
 
@@ -261,11 +325,11 @@ func (x Outcome) String() string {
 }
 
 func (Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_riskprofiler_model_v1_types_proto_enumTypes[3].Descriptor()
+	return file_riskprofiler_model_v1_types_proto_enumTypes[4].Descriptor()
 }
 
 func (Outcome) Type() protoreflect.EnumType {
-	return &file_riskprofiler_model_v1_types_proto_enumTypes[3]
+	return &file_riskprofiler_model_v1_types_proto_enumTypes[4]
 }
 
 func (x Outcome) Number() protoreflect.EnumNumber {
@@ -274,7 +338,7 @@ func (x Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Outcome.Descriptor instead.
 func (Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_types_proto_rawDescGZIP(), []int{3}
+	return file_riskprofiler_model_v1_types_proto_rawDescGZIP(), []int{4}
 }
 
 // AssetKind is what an asset is.
@@ -333,11 +397,11 @@ func (x AssetKind) String() string {
 }
 
 func (AssetKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_riskprofiler_model_v1_types_proto_enumTypes[4].Descriptor()
+	return file_riskprofiler_model_v1_types_proto_enumTypes[5].Descriptor()
 }
 
 func (AssetKind) Type() protoreflect.EnumType {
-	return &file_riskprofiler_model_v1_types_proto_enumTypes[4]
+	return &file_riskprofiler_model_v1_types_proto_enumTypes[5]
 }
 
 func (x AssetKind) Number() protoreflect.EnumNumber {
@@ -346,7 +410,7 @@ func (x AssetKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AssetKind.Descriptor instead.
 func (AssetKind) EnumDescriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_types_proto_rawDescGZIP(), []int{4}
+	return file_riskprofiler_model_v1_types_proto_rawDescGZIP(), []int{5}
 }
 
 // Transport is a transport protocol.
@@ -383,11 +447,11 @@ func (x Transport) String() string {
 }
 
 func (Transport) Descriptor() protoreflect.EnumDescriptor {
-	return file_riskprofiler_model_v1_types_proto_enumTypes[5].Descriptor()
+	return file_riskprofiler_model_v1_types_proto_enumTypes[6].Descriptor()
 }
 
 func (Transport) Type() protoreflect.EnumType {
-	return &file_riskprofiler_model_v1_types_proto_enumTypes[5]
+	return &file_riskprofiler_model_v1_types_proto_enumTypes[6]
 }
 
 func (x Transport) Number() protoreflect.EnumNumber {
@@ -396,14 +460,14 @@ func (x Transport) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Transport.Descriptor instead.
 func (Transport) EnumDescriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_types_proto_rawDescGZIP(), []int{5}
+	return file_riskprofiler_model_v1_types_proto_rawDescGZIP(), []int{6}
 }
 
 var File_riskprofiler_model_v1_types_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_types_proto_rawDesc = "" +
 	"\n" +
-	"!riskprofiler/model/v1/types.proto\x12\x15riskprofiler.model.v1*\xe1\x01\n" +
+	"!riskprofiler/model/v1/types.proto\x12\x15riskprofiler.model.v1*\xf7\x01\n" +
 	"\bScanType\x12\x19\n" +
 	"\x15SCAN_TYPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSCAN_TYPE_DNS\x10\x01\x12\x17\n" +
@@ -414,7 +478,9 @@ const file_riskprofiler_model_v1_types_proto_rawDesc = "" +
 	"\x0eSCAN_TYPE_HTTP\x10\x06\x12\x12\n" +
 	"\x0eSCAN_TYPE_VULN\x10\a\x12\x13\n" +
 	"\x0fSCAN_TYPE_CLOUD\x10\b\x12\x13\n" +
-	"\x0fSCAN_TYPE_INTEL\x10\t*\x88\x01\n" +
+	"\x0fSCAN_TYPE_INTEL\x10\t\x12\x14\n" +
+	"\x10SCAN_TYPE_IMPORT\x10\n" +
+	"*\x88\x01\n" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSEVERITY_INFO\x10\x01\x12\x10\n" +
@@ -427,7 +493,13 @@ const file_riskprofiler_model_v1_types_proto_rawDesc = "" +
 	"\x0fPROFILE_PASSIVE\x10\x01\x12\x11\n" +
 	"\rPROFILE_QUICK\x10\x02\x12\x14\n" +
 	"\x10PROFILE_STANDARD\x10\x03\x12\x10\n" +
-	"\fPROFILE_DEEP\x10\x04*\x9c\x01\n" +
+	"\fPROFILE_DEEP\x10\x04*\x83\x01\n" +
+	"\tClearance\x12\x19\n" +
+	"\x15CLEARANCE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11CLEARANCE_PASSIVE\x10\x01\x12\x13\n" +
+	"\x0fCLEARANCE_LIGHT\x10\x02\x12\x16\n" +
+	"\x12CLEARANCE_STANDARD\x10\x03\x12\x17\n" +
+	"\x13CLEARANCE_INTRUSIVE\x10\x04*\x9c\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10OUTCOME_COMPLETE\x10\x01\x12\x13\n" +
@@ -461,14 +533,15 @@ func file_riskprofiler_model_v1_types_proto_rawDescGZIP() []byte {
 	return file_riskprofiler_model_v1_types_proto_rawDescData
 }
 
-var file_riskprofiler_model_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_riskprofiler_model_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
 var file_riskprofiler_model_v1_types_proto_goTypes = []any{
 	(ScanType)(0),  // 0: riskprofiler.model.v1.ScanType
 	(Severity)(0),  // 1: riskprofiler.model.v1.Severity
 	(Profile)(0),   // 2: riskprofiler.model.v1.Profile
-	(Outcome)(0),   // 3: riskprofiler.model.v1.Outcome
-	(AssetKind)(0), // 4: riskprofiler.model.v1.AssetKind
-	(Transport)(0), // 5: riskprofiler.model.v1.Transport
+	(Clearance)(0), // 3: riskprofiler.model.v1.Clearance
+	(Outcome)(0),   // 4: riskprofiler.model.v1.Outcome
+	(AssetKind)(0), // 5: riskprofiler.model.v1.AssetKind
+	(Transport)(0), // 6: riskprofiler.model.v1.Transport
 }
 var file_riskprofiler_model_v1_types_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -488,7 +561,7 @@ func file_riskprofiler_model_v1_types_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_model_v1_types_proto_rawDesc), len(file_riskprofiler_model_v1_types_proto_rawDesc)),
-			NumEnums:      6,
+			NumEnums:      7,
 			NumMessages:   0,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -27,6 +27,89 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Request of ListQuotas.
+type ListQuotasRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQuotasRequest) Reset() {
+	*x = ListQuotasRequest{}
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQuotasRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQuotasRequest) ProtoMessage() {}
+
+func (x *ListQuotasRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQuotasRequest.ProtoReflect.Descriptor instead.
+func (*ListQuotasRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{0}
+}
+
+// Answer of ListQuotas.
+type ListQuotasResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By provider. A provider that was never asked is not there.
+	Quotas        []*Quota `protobuf:"bytes,1,rep,name=quotas,proto3" json:"quotas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQuotasResponse) Reset() {
+	*x = ListQuotasResponse{}
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQuotasResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQuotasResponse) ProtoMessage() {}
+
+func (x *ListQuotasResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQuotasResponse.ProtoReflect.Descriptor instead.
+func (*ListQuotasResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListQuotasResponse) GetQuotas() []*Quota {
+	if x != nil {
+		return x.Quotas
+	}
+	return nil
+}
+
 // ScanTypeInfo describes one scan type.
 type ScanTypeInfo struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -40,7 +123,7 @@ type ScanTypeInfo struct {
 
 func (x *ScanTypeInfo) Reset() {
 	*x = ScanTypeInfo{}
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[0]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -52,7 +135,7 @@ func (x *ScanTypeInfo) String() string {
 func (*ScanTypeInfo) ProtoMessage() {}
 
 func (x *ScanTypeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[0]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -65,7 +148,7 @@ func (x *ScanTypeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanTypeInfo.ProtoReflect.Descriptor instead.
 func (*ScanTypeInfo) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{0}
+	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ScanTypeInfo) GetScanType() v1.ScanType {
@@ -98,7 +181,7 @@ type ListScanTypesRequest struct {
 
 func (x *ListScanTypesRequest) Reset() {
 	*x = ListScanTypesRequest{}
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[1]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -110,7 +193,7 @@ func (x *ListScanTypesRequest) String() string {
 func (*ListScanTypesRequest) ProtoMessage() {}
 
 func (x *ListScanTypesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[1]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -123,7 +206,7 @@ func (x *ListScanTypesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScanTypesRequest.ProtoReflect.Descriptor instead.
 func (*ListScanTypesRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{1}
+	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{3}
 }
 
 // Answer of ListScanTypes.
@@ -136,7 +219,7 @@ type ListScanTypesResponse struct {
 
 func (x *ListScanTypesResponse) Reset() {
 	*x = ListScanTypesResponse{}
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[2]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -148,7 +231,7 @@ func (x *ListScanTypesResponse) String() string {
 func (*ListScanTypesResponse) ProtoMessage() {}
 
 func (x *ListScanTypesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[2]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -161,7 +244,7 @@ func (x *ListScanTypesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListScanTypesResponse.ProtoReflect.Descriptor instead.
 func (*ListScanTypesResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{2}
+	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListScanTypesResponse) GetScanTypes() []*ScanTypeInfo {
@@ -185,7 +268,7 @@ type ScanRequest struct {
 
 func (x *ScanRequest) Reset() {
 	*x = ScanRequest{}
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[3]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -197,7 +280,7 @@ func (x *ScanRequest) String() string {
 func (*ScanRequest) ProtoMessage() {}
 
 func (x *ScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[3]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -210,7 +293,7 @@ func (x *ScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanRequest.ProtoReflect.Descriptor instead.
 func (*ScanRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{3}
+	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ScanRequest) GetScanType() v1.ScanType {
@@ -251,7 +334,7 @@ type ScanResponse struct {
 
 func (x *ScanResponse) Reset() {
 	*x = ScanResponse{}
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[4]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +346,7 @@ func (x *ScanResponse) String() string {
 func (*ScanResponse) ProtoMessage() {}
 
 func (x *ScanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[4]
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +359,7 @@ func (x *ScanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanResponse.ProtoReflect.Descriptor instead.
 func (*ScanResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{4}
+	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ScanResponse) GetResult() *v1.ScanCompleted {
@@ -286,11 +369,105 @@ func (x *ScanResponse) GetResult() *v1.ScanCompleted {
 	return nil
 }
 
+// Request of ProveCloudRole.
+type ProveCloudRoleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as "aws:123456789012".
+	Account       string          `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Access        *v1.CloudAccess `protobuf:"bytes,2,opt,name=access,proto3" json:"access,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveCloudRoleRequest) Reset() {
+	*x = ProveCloudRoleRequest{}
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveCloudRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveCloudRoleRequest) ProtoMessage() {}
+
+func (x *ProveCloudRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveCloudRoleRequest.ProtoReflect.Descriptor instead.
+func (*ProveCloudRoleRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ProveCloudRoleRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ProveCloudRoleRequest) GetAccess() *v1.CloudAccess {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+// Answer of ProveCloudRole.
+type ProveCloudRoleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveCloudRoleResponse) Reset() {
+	*x = ProveCloudRoleResponse{}
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveCloudRoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveCloudRoleResponse) ProtoMessage() {}
+
+func (x *ProveCloudRoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveCloudRoleResponse.ProtoReflect.Descriptor instead.
+func (*ProveCloudRoleResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP(), []int{8}
+}
+
 var File_riskprofiler_scanner_v1_scanner_service_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_scanner_v1_scanner_service_proto_rawDesc = "" +
 	"\n" +
-	"-riskprofiler/scanner/v1/scanner_service.proto\x12\x17riskprofiler.scanner.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a#riskprofiler/access/v1/policy.proto\x1a riskprofiler/model/v1/scan.proto\x1a!riskprofiler/model/v1/types.proto\"\x88\x01\n" +
+	"-riskprofiler/scanner/v1/scanner_service.proto\x12\x17riskprofiler.scanner.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a#riskprofiler/access/v1/policy.proto\x1a riskprofiler/model/v1/scan.proto\x1a!riskprofiler/model/v1/types.proto\x1a#riskprofiler/scanner/v1/quota.proto\"\x13\n" +
+	"\x11ListQuotasRequest\"L\n" +
+	"\x12ListQuotasResponse\x126\n" +
+	"\x06quotas\x18\x01 \x03(\v2\x1e.riskprofiler.scanner.v1.QuotaR\x06quotas\"\x88\x01\n" +
 	"\fScanTypeInfo\x12<\n" +
 	"\tscan_type\x18\x01 \x01(\x0e2\x1f.riskprofiler.model.v1.ScanTypeR\bscanType\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -307,17 +484,30 @@ const file_riskprofiler_scanner_v1_scanner_service_proto_rawDesc = "" +
 	"\aprofile\x18\x03 \x01(\x0e2\x1e.riskprofiler.model.v1.ProfileB\b\xbaH\x05\x82\x01\x02\x10\x01R\aprofile\x12\x1e\n" +
 	"\x05ports\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05ports\"L\n" +
 	"\fScanResponse\x12<\n" +
-	"\x06result\x18\x01 \x01(\v2$.riskprofiler.model.v1.ScanCompletedR\x06result2\xc8\x02\n" +
-	"\x0eScannerService\x12\xab\x01\n" +
-	"\rListScanTypes\x12-.riskprofiler.scanner.v1.ListScanTypesRequest\x1a..riskprofiler.scanner.v1.ListScanTypesResponse\";\xba\xd2\x18\"\n" +
+	"\x06result\x18\x01 \x01(\v2$.riskprofiler.model.v1.ScanCompletedR\x06result\"\x81\x01\n" +
+	"\x15ProveCloudRoleRequest\x12$\n" +
+	"\aaccount\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\aaccount\x12B\n" +
+	"\x06access\x18\x02 \x01(\v2\".riskprofiler.model.v1.CloudAccessB\x06\xbaH\x03\xc8\x01\x01R\x06access\"\x18\n" +
+	"\x16ProveCloudRoleResponse2\xf6\x04\n" +
+	"\x0eScannerService\x12\xb6\x01\n" +
+	"\rListScanTypes\x12-.riskprofiler.scanner.v1.ListScanTypesRequest\x1a..riskprofiler.scanner.v1.ListScanTypesResponse\"F\xba\xd2\x18-\n" +
 	"\x06viewer\n" +
 	"\aanalyst\n" +
 	"\x05admin\n" +
-	"\boperator\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/scanTypes\x12\x87\x01\n" +
+	"\boperator\x12\tscheduler\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/scanTypes\x12\x87\x01\n" +
 	"\x04Scan\x12$.riskprofiler.scanner.v1.ScanRequest\x1a%.riskprofiler.scanner.v1.ScanResponse\"2\xba\xd2\x18\x1a\n" +
 	"\aanalyst\n" +
 	"\x05admin\n" +
-	"\boperator\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/scansBLZJgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/scanner/v1;scannerv1b\x06proto3"
+	"\boperator\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/scans\x12\x9f\x01\n" +
+	"\n" +
+	"ListQuotas\x12*.riskprofiler.scanner.v1.ListQuotasRequest\x1a+.riskprofiler.scanner.v1.ListQuotasResponse\"8\xba\xd2\x18\"\n" +
+	"\x06viewer\n" +
+	"\aanalyst\n" +
+	"\x05admin\n" +
+	"\boperator\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/quotas\x12\x7f\n" +
+	"\x0eProveCloudRole\x12..riskprofiler.scanner.v1.ProveCloudRoleRequest\x1a/.riskprofiler.scanner.v1.ProveCloudRoleResponse\"\f\xba\xd2\x18\b\x12\x06ingestBLZJgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/scanner/v1;scannerv1b\x06proto3"
 
 var (
 	file_riskprofiler_scanner_v1_scanner_service_proto_rawDescOnce sync.Once
@@ -331,32 +521,44 @@ func file_riskprofiler_scanner_v1_scanner_service_proto_rawDescGZIP() []byte {
 	return file_riskprofiler_scanner_v1_scanner_service_proto_rawDescData
 }
 
-var file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_riskprofiler_scanner_v1_scanner_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_riskprofiler_scanner_v1_scanner_service_proto_goTypes = []any{
-	(*ScanTypeInfo)(nil),          // 0: riskprofiler.scanner.v1.ScanTypeInfo
-	(*ListScanTypesRequest)(nil),  // 1: riskprofiler.scanner.v1.ListScanTypesRequest
-	(*ListScanTypesResponse)(nil), // 2: riskprofiler.scanner.v1.ListScanTypesResponse
-	(*ScanRequest)(nil),           // 3: riskprofiler.scanner.v1.ScanRequest
-	(*ScanResponse)(nil),          // 4: riskprofiler.scanner.v1.ScanResponse
-	(v1.ScanType)(0),              // 5: riskprofiler.model.v1.ScanType
-	(v1.Profile)(0),               // 6: riskprofiler.model.v1.Profile
-	(*v1.ScanCompleted)(nil),      // 7: riskprofiler.model.v1.ScanCompleted
+	(*ListQuotasRequest)(nil),      // 0: riskprofiler.scanner.v1.ListQuotasRequest
+	(*ListQuotasResponse)(nil),     // 1: riskprofiler.scanner.v1.ListQuotasResponse
+	(*ScanTypeInfo)(nil),           // 2: riskprofiler.scanner.v1.ScanTypeInfo
+	(*ListScanTypesRequest)(nil),   // 3: riskprofiler.scanner.v1.ListScanTypesRequest
+	(*ListScanTypesResponse)(nil),  // 4: riskprofiler.scanner.v1.ListScanTypesResponse
+	(*ScanRequest)(nil),            // 5: riskprofiler.scanner.v1.ScanRequest
+	(*ScanResponse)(nil),           // 6: riskprofiler.scanner.v1.ScanResponse
+	(*ProveCloudRoleRequest)(nil),  // 7: riskprofiler.scanner.v1.ProveCloudRoleRequest
+	(*ProveCloudRoleResponse)(nil), // 8: riskprofiler.scanner.v1.ProveCloudRoleResponse
+	(*Quota)(nil),                  // 9: riskprofiler.scanner.v1.Quota
+	(v1.ScanType)(0),               // 10: riskprofiler.model.v1.ScanType
+	(v1.Profile)(0),                // 11: riskprofiler.model.v1.Profile
+	(*v1.ScanCompleted)(nil),       // 12: riskprofiler.model.v1.ScanCompleted
+	(*v1.CloudAccess)(nil),         // 13: riskprofiler.model.v1.CloudAccess
 }
 var file_riskprofiler_scanner_v1_scanner_service_proto_depIdxs = []int32{
-	5, // 0: riskprofiler.scanner.v1.ScanTypeInfo.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	0, // 1: riskprofiler.scanner.v1.ListScanTypesResponse.scan_types:type_name -> riskprofiler.scanner.v1.ScanTypeInfo
-	5, // 2: riskprofiler.scanner.v1.ScanRequest.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	6, // 3: riskprofiler.scanner.v1.ScanRequest.profile:type_name -> riskprofiler.model.v1.Profile
-	7, // 4: riskprofiler.scanner.v1.ScanResponse.result:type_name -> riskprofiler.model.v1.ScanCompleted
-	1, // 5: riskprofiler.scanner.v1.ScannerService.ListScanTypes:input_type -> riskprofiler.scanner.v1.ListScanTypesRequest
-	3, // 6: riskprofiler.scanner.v1.ScannerService.Scan:input_type -> riskprofiler.scanner.v1.ScanRequest
-	2, // 7: riskprofiler.scanner.v1.ScannerService.ListScanTypes:output_type -> riskprofiler.scanner.v1.ListScanTypesResponse
-	4, // 8: riskprofiler.scanner.v1.ScannerService.Scan:output_type -> riskprofiler.scanner.v1.ScanResponse
-	7, // [7:9] is the sub-list for method output_type
-	5, // [5:7] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	9,  // 0: riskprofiler.scanner.v1.ListQuotasResponse.quotas:type_name -> riskprofiler.scanner.v1.Quota
+	10, // 1: riskprofiler.scanner.v1.ScanTypeInfo.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	2,  // 2: riskprofiler.scanner.v1.ListScanTypesResponse.scan_types:type_name -> riskprofiler.scanner.v1.ScanTypeInfo
+	10, // 3: riskprofiler.scanner.v1.ScanRequest.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	11, // 4: riskprofiler.scanner.v1.ScanRequest.profile:type_name -> riskprofiler.model.v1.Profile
+	12, // 5: riskprofiler.scanner.v1.ScanResponse.result:type_name -> riskprofiler.model.v1.ScanCompleted
+	13, // 6: riskprofiler.scanner.v1.ProveCloudRoleRequest.access:type_name -> riskprofiler.model.v1.CloudAccess
+	3,  // 7: riskprofiler.scanner.v1.ScannerService.ListScanTypes:input_type -> riskprofiler.scanner.v1.ListScanTypesRequest
+	5,  // 8: riskprofiler.scanner.v1.ScannerService.Scan:input_type -> riskprofiler.scanner.v1.ScanRequest
+	0,  // 9: riskprofiler.scanner.v1.ScannerService.ListQuotas:input_type -> riskprofiler.scanner.v1.ListQuotasRequest
+	7,  // 10: riskprofiler.scanner.v1.ScannerService.ProveCloudRole:input_type -> riskprofiler.scanner.v1.ProveCloudRoleRequest
+	4,  // 11: riskprofiler.scanner.v1.ScannerService.ListScanTypes:output_type -> riskprofiler.scanner.v1.ListScanTypesResponse
+	6,  // 12: riskprofiler.scanner.v1.ScannerService.Scan:output_type -> riskprofiler.scanner.v1.ScanResponse
+	1,  // 13: riskprofiler.scanner.v1.ScannerService.ListQuotas:output_type -> riskprofiler.scanner.v1.ListQuotasResponse
+	8,  // 14: riskprofiler.scanner.v1.ScannerService.ProveCloudRole:output_type -> riskprofiler.scanner.v1.ProveCloudRoleResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_scanner_v1_scanner_service_proto_init() }
@@ -364,13 +566,14 @@ func file_riskprofiler_scanner_v1_scanner_service_proto_init() {
 	if File_riskprofiler_scanner_v1_scanner_service_proto != nil {
 		return
 	}
+	file_riskprofiler_scanner_v1_quota_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_scanner_v1_scanner_service_proto_rawDesc), len(file_riskprofiler_scanner_v1_scanner_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,8 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ScannerService_ListScanTypes_FullMethodName = "/riskprofiler.scanner.v1.ScannerService/ListScanTypes"
-	ScannerService_Scan_FullMethodName          = "/riskprofiler.scanner.v1.ScannerService/Scan"
+	ScannerService_ListScanTypes_FullMethodName  = "/riskprofiler.scanner.v1.ScannerService/ListScanTypes"
+	ScannerService_Scan_FullMethodName           = "/riskprofiler.scanner.v1.ScannerService/Scan"
+	ScannerService_ListQuotas_FullMethodName     = "/riskprofiler.scanner.v1.ScannerService/ListQuotas"
+	ScannerService_ProveCloudRole_FullMethodName = "/riskprofiler.scanner.v1.ScannerService/ProveCloudRole"
 )
 
 // ScannerServiceClient is the client API for ScannerService service.
@@ -35,6 +37,11 @@ type ScannerServiceClient interface {
 	ListScanTypes(ctx context.Context, in *ListScanTypesRequest, opts ...grpc.CallOption) (*ListScanTypesResponse, error)
 	// Scan runs one scan type on one target now and returns what it saw, without storing it. The target must be in scope.
 	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*ScanResponse, error)
+	// ListQuotas shows how much of the limits of the third parties that the tenant asks is used.
+	ListQuotas(ctx context.Context, in *ListQuotasRequest, opts ...grpc.CallOption) (*ListQuotasResponse, error)
+	// ProveCloudRole assumes the role of a cloud account and succeeds if that works and works only with the external id: control of
+	// the account is proven.
+	ProveCloudRole(ctx context.Context, in *ProveCloudRoleRequest, opts ...grpc.CallOption) (*ProveCloudRoleResponse, error)
 }
 
 type scannerServiceClient struct {
@@ -65,6 +72,26 @@ func (c *scannerServiceClient) Scan(ctx context.Context, in *ScanRequest, opts .
 	return out, nil
 }
 
+func (c *scannerServiceClient) ListQuotas(ctx context.Context, in *ListQuotasRequest, opts ...grpc.CallOption) (*ListQuotasResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQuotasResponse)
+	err := c.cc.Invoke(ctx, ScannerService_ListQuotas_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *scannerServiceClient) ProveCloudRole(ctx context.Context, in *ProveCloudRoleRequest, opts ...grpc.CallOption) (*ProveCloudRoleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProveCloudRoleResponse)
+	err := c.cc.Invoke(ctx, ScannerService_ProveCloudRole_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ScannerServiceServer is the server API for ScannerService service.
 // All implementations must embed UnimplementedScannerServiceServer
 // for forward compatibility.
@@ -75,6 +102,11 @@ type ScannerServiceServer interface {
 	ListScanTypes(context.Context, *ListScanTypesRequest) (*ListScanTypesResponse, error)
 	// Scan runs one scan type on one target now and returns what it saw, without storing it. The target must be in scope.
 	Scan(context.Context, *ScanRequest) (*ScanResponse, error)
+	// ListQuotas shows how much of the limits of the third parties that the tenant asks is used.
+	ListQuotas(context.Context, *ListQuotasRequest) (*ListQuotasResponse, error)
+	// ProveCloudRole assumes the role of a cloud account and succeeds if that works and works only with the external id: control of
+	// the account is proven.
+	ProveCloudRole(context.Context, *ProveCloudRoleRequest) (*ProveCloudRoleResponse, error)
 	mustEmbedUnimplementedScannerServiceServer()
 }
 
@@ -90,6 +122,12 @@ func (UnimplementedScannerServiceServer) ListScanTypes(context.Context, *ListSca
 }
 func (UnimplementedScannerServiceServer) Scan(context.Context, *ScanRequest) (*ScanResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Scan not implemented")
+}
+func (UnimplementedScannerServiceServer) ListQuotas(context.Context, *ListQuotasRequest) (*ListQuotasResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListQuotas not implemented")
+}
+func (UnimplementedScannerServiceServer) ProveCloudRole(context.Context, *ProveCloudRoleRequest) (*ProveCloudRoleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProveCloudRole not implemented")
 }
 func (UnimplementedScannerServiceServer) mustEmbedUnimplementedScannerServiceServer() {}
 func (UnimplementedScannerServiceServer) testEmbeddedByValue()                        {}
@@ -148,6 +186,42 @@ func _ScannerService_Scan_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ScannerService_ListQuotas_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListQuotasRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScannerServiceServer).ListQuotas(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScannerService_ListQuotas_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScannerServiceServer).ListQuotas(ctx, req.(*ListQuotasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ScannerService_ProveCloudRole_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProveCloudRoleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScannerServiceServer).ProveCloudRole(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScannerService_ProveCloudRole_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScannerServiceServer).ProveCloudRole(ctx, req.(*ProveCloudRoleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ScannerService_ServiceDesc is the grpc.ServiceDesc for ScannerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +236,14 @@ var ScannerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Scan",
 			Handler:    _ScannerService_Scan_Handler,
+		},
+		{
+			MethodName: "ListQuotas",
+			Handler:    _ScannerService_ListQuotas_Handler,
+		},
+		{
+			MethodName: "ProveCloudRole",
+			Handler:    _ScannerService_ProveCloudRole_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -119,8 +119,10 @@ type Plan struct {
 	CreateTime     *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	CreatedBy      string                 `protobuf:"bytes,15,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	Etag           string                 `protobuf:"bytes,16,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Why the run that was due last could not start, such as a seed whose proof is gone; empty if it could.
+	LastProblem   string `protobuf:"bytes,17,opt,name=last_problem,json=lastProblem,proto3" json:"last_problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Plan) Reset() {
@@ -265,6 +267,13 @@ func (x *Plan) GetEtag() string {
 	return ""
 }
 
+func (x *Plan) GetLastProblem() string {
+	if x != nil {
+		return x.LastProblem
+	}
+	return ""
+}
+
 // Cadence is how often one scan type is worth running.
 type Cadence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -350,7 +359,9 @@ type Assessment struct {
 	// Seeds with restricted ports, from targets such as host:port.
 	ResolvedSeeds []*Seed `protobuf:"bytes,16,rep,name=resolved_seeds,json=resolvedSeeds,proto3" json:"resolved_seeds,omitempty"`
 	// Report and notifications are done: nothing more will change.
-	Closed        bool `protobuf:"varint,17,opt,name=closed,proto3" json:"closed,omitempty"`
+	Closed bool `protobuf:"varint,17,opt,name=closed,proto3" json:"closed,omitempty"`
+	// The scan types that run: those that were asked for, or of the profile, as far as this platform has scanners for them.
+	RunTypes      []v1.ScanType `protobuf:"varint,18,rep,packed,name=run_types,json=runTypes,proto3,enum=riskprofiler.model.v1.ScanType" json:"run_types,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -502,6 +513,13 @@ func (x *Assessment) GetClosed() bool {
 		return x.Closed
 	}
 	return false
+}
+
+func (x *Assessment) GetRunTypes() []v1.ScanType {
+	if x != nil {
+		return x.RunTypes
+	}
+	return nil
 }
 
 // Seed is one parsed target of an assessment.
@@ -1936,7 +1954,7 @@ var File_riskprofiler_scheduler_v1_scheduler_service_proto protoreflect.FileDesc
 
 const file_riskprofiler_scheduler_v1_scheduler_service_proto_rawDesc = "" +
 	"\n" +
-	"1riskprofiler/scheduler/v1/scheduler_service.proto\x12\x19riskprofiler.scheduler.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\x1a riskprofiler/model/v1/scan.proto\x1a!riskprofiler/model/v1/types.proto\"\x8c\x06\n" +
+	"1riskprofiler/scheduler/v1/scheduler_service.proto\x12\x19riskprofiler.scheduler.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\x1a riskprofiler/model/v1/scan.proto\x1a!riskprofiler/model/v1/types.proto\"\xb4\x06\n" +
 	"\x04Plan\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vdisplayName\x12!\n" +
@@ -1957,12 +1975,13 @@ const file_riskprofiler_scheduler_v1_scheduler_service_proto_rawDesc = "" +
 	"createTime\x12\"\n" +
 	"\n" +
 	"created_by\x18\x0f \x01(\tB\x03\xe0A\x03R\tcreatedBy\x12\x12\n" +
-	"\x04etag\x18\x10 \x01(\tR\x04etag\"\xdc\x01\n" +
+	"\x04etag\x18\x10 \x01(\tR\x04etag\x12&\n" +
+	"\flast_problem\x18\x11 \x01(\tB\x03\xe0A\x03R\vlastProblem\"\xdc\x01\n" +
 	"\aCadence\x12H\n" +
 	"\tscan_type\x18\x01 \x01(\x0e2\x1f.riskprofiler.model.v1.ScanTypeB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\bscanType\x12B\n" +
 	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xe7\x84\x0f2\x02\b<R\x05every\x12C\n" +
-	"\rlast_run_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vlastRunTime\"\xf1\x06\n" +
+	"\rlast_run_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vlastRunTime\"\xaf\a\n" +
 	"\n" +
 	"Assessment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -1986,7 +2005,8 @@ const file_riskprofiler_scheduler_v1_scheduler_service_proto_rawDesc = "" +
 	"\btrace_id\x18\x0e \x01(\tR\atraceId\x12\x16\n" +
 	"\x06report\x18\x0f \x01(\tR\x06report\x12F\n" +
 	"\x0eresolved_seeds\x18\x10 \x03(\v2\x1f.riskprofiler.scheduler.v1.SeedR\rresolvedSeeds\x12\x16\n" +
-	"\x06closed\x18\x11 \x01(\bR\x06closed\"\x97\x01\n" +
+	"\x06closed\x18\x11 \x01(\bR\x06closed\x12<\n" +
+	"\trun_types\x18\x12 \x03(\x0e2\x1f.riskprofiler.model.v1.ScanTypeR\brunTypes\"\x97\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTATE_ACCEPTED\x10\x01\x12\x11\n" +
@@ -2224,57 +2244,58 @@ var file_riskprofiler_scheduler_v1_scheduler_service_proto_depIdxs = []int32{
 	32, // 14: riskprofiler.scheduler.v1.Assessment.end_time:type_name -> google.protobuf.Timestamp
 	5,  // 15: riskprofiler.scheduler.v1.Assessment.progress:type_name -> riskprofiler.scheduler.v1.Progress
 	4,  // 16: riskprofiler.scheduler.v1.Assessment.resolved_seeds:type_name -> riskprofiler.scheduler.v1.Seed
-	34, // 17: riskprofiler.scheduler.v1.Seed.kind:type_name -> riskprofiler.model.v1.AssetKind
-	32, // 18: riskprofiler.scheduler.v1.AssessmentEvent.time:type_name -> google.protobuf.Timestamp
-	35, // 19: riskprofiler.scheduler.v1.AssessmentEvent.coverage:type_name -> riskprofiler.model.v1.Coverage
-	0,  // 20: riskprofiler.scheduler.v1.AssessmentEvent.state:type_name -> riskprofiler.scheduler.v1.Assessment.State
-	5,  // 21: riskprofiler.scheduler.v1.AssessmentEvent.progress:type_name -> riskprofiler.scheduler.v1.Progress
-	1,  // 22: riskprofiler.scheduler.v1.CreatePlanRequest.plan:type_name -> riskprofiler.scheduler.v1.Plan
-	1,  // 23: riskprofiler.scheduler.v1.ListPlansResponse.plans:type_name -> riskprofiler.scheduler.v1.Plan
-	1,  // 24: riskprofiler.scheduler.v1.UpdatePlanRequest.plan:type_name -> riskprofiler.scheduler.v1.Plan
-	36, // 25: riskprofiler.scheduler.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
-	30, // 26: riskprofiler.scheduler.v1.CreateAssessmentRequest.profile:type_name -> riskprofiler.model.v1.Profile
-	31, // 27: riskprofiler.scheduler.v1.CreateAssessmentRequest.scan_types:type_name -> riskprofiler.model.v1.ScanType
-	3,  // 28: riskprofiler.scheduler.v1.ListAssessmentsResponse.assessments:type_name -> riskprofiler.scheduler.v1.Assessment
-	6,  // 29: riskprofiler.scheduler.v1.ListAssessmentEventsResponse.events:type_name -> riskprofiler.scheduler.v1.AssessmentEvent
-	23, // 30: riskprofiler.scheduler.v1.NextWaveResponse.jobs:type_name -> riskprofiler.scheduler.v1.WaveJob
-	37, // 31: riskprofiler.scheduler.v1.WaveJob.job:type_name -> riskprofiler.model.v1.ScanJob
-	37, // 32: riskprofiler.scheduler.v1.RecordJobFailureRequest.job:type_name -> riskprofiler.model.v1.ScanJob
-	7,  // 33: riskprofiler.scheduler.v1.SchedulerService.CreatePlan:input_type -> riskprofiler.scheduler.v1.CreatePlanRequest
-	8,  // 34: riskprofiler.scheduler.v1.SchedulerService.GetPlan:input_type -> riskprofiler.scheduler.v1.GetPlanRequest
-	9,  // 35: riskprofiler.scheduler.v1.SchedulerService.ListPlans:input_type -> riskprofiler.scheduler.v1.ListPlansRequest
-	11, // 36: riskprofiler.scheduler.v1.SchedulerService.UpdatePlan:input_type -> riskprofiler.scheduler.v1.UpdatePlanRequest
-	12, // 37: riskprofiler.scheduler.v1.SchedulerService.DeletePlan:input_type -> riskprofiler.scheduler.v1.DeletePlanRequest
-	13, // 38: riskprofiler.scheduler.v1.SchedulerService.CreateAssessment:input_type -> riskprofiler.scheduler.v1.CreateAssessmentRequest
-	14, // 39: riskprofiler.scheduler.v1.SchedulerService.GetAssessment:input_type -> riskprofiler.scheduler.v1.GetAssessmentRequest
-	15, // 40: riskprofiler.scheduler.v1.SchedulerService.ListAssessments:input_type -> riskprofiler.scheduler.v1.ListAssessmentsRequest
-	17, // 41: riskprofiler.scheduler.v1.SchedulerService.WatchAssessment:input_type -> riskprofiler.scheduler.v1.WatchAssessmentRequest
-	18, // 42: riskprofiler.scheduler.v1.SchedulerService.ListAssessmentEvents:input_type -> riskprofiler.scheduler.v1.ListAssessmentEventsRequest
-	20, // 43: riskprofiler.scheduler.v1.SchedulerService.CancelAssessment:input_type -> riskprofiler.scheduler.v1.CancelAssessmentRequest
-	21, // 44: riskprofiler.scheduler.v1.SchedulerService.NextWave:input_type -> riskprofiler.scheduler.v1.NextWaveRequest
-	24, // 45: riskprofiler.scheduler.v1.SchedulerService.RecordJobFailure:input_type -> riskprofiler.scheduler.v1.RecordJobFailureRequest
-	26, // 46: riskprofiler.scheduler.v1.SchedulerService.FinishAssessment:input_type -> riskprofiler.scheduler.v1.FinishAssessmentRequest
-	28, // 47: riskprofiler.scheduler.v1.SchedulerService.Tick:input_type -> riskprofiler.scheduler.v1.TickRequest
-	1,  // 48: riskprofiler.scheduler.v1.SchedulerService.CreatePlan:output_type -> riskprofiler.scheduler.v1.Plan
-	1,  // 49: riskprofiler.scheduler.v1.SchedulerService.GetPlan:output_type -> riskprofiler.scheduler.v1.Plan
-	10, // 50: riskprofiler.scheduler.v1.SchedulerService.ListPlans:output_type -> riskprofiler.scheduler.v1.ListPlansResponse
-	1,  // 51: riskprofiler.scheduler.v1.SchedulerService.UpdatePlan:output_type -> riskprofiler.scheduler.v1.Plan
-	38, // 52: riskprofiler.scheduler.v1.SchedulerService.DeletePlan:output_type -> google.protobuf.Empty
-	3,  // 53: riskprofiler.scheduler.v1.SchedulerService.CreateAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
-	3,  // 54: riskprofiler.scheduler.v1.SchedulerService.GetAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
-	16, // 55: riskprofiler.scheduler.v1.SchedulerService.ListAssessments:output_type -> riskprofiler.scheduler.v1.ListAssessmentsResponse
-	6,  // 56: riskprofiler.scheduler.v1.SchedulerService.WatchAssessment:output_type -> riskprofiler.scheduler.v1.AssessmentEvent
-	19, // 57: riskprofiler.scheduler.v1.SchedulerService.ListAssessmentEvents:output_type -> riskprofiler.scheduler.v1.ListAssessmentEventsResponse
-	3,  // 58: riskprofiler.scheduler.v1.SchedulerService.CancelAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
-	22, // 59: riskprofiler.scheduler.v1.SchedulerService.NextWave:output_type -> riskprofiler.scheduler.v1.NextWaveResponse
-	25, // 60: riskprofiler.scheduler.v1.SchedulerService.RecordJobFailure:output_type -> riskprofiler.scheduler.v1.RecordJobFailureResponse
-	27, // 61: riskprofiler.scheduler.v1.SchedulerService.FinishAssessment:output_type -> riskprofiler.scheduler.v1.FinishAssessmentResponse
-	29, // 62: riskprofiler.scheduler.v1.SchedulerService.Tick:output_type -> riskprofiler.scheduler.v1.TickResponse
-	48, // [48:63] is the sub-list for method output_type
-	33, // [33:48] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	31, // 17: riskprofiler.scheduler.v1.Assessment.run_types:type_name -> riskprofiler.model.v1.ScanType
+	34, // 18: riskprofiler.scheduler.v1.Seed.kind:type_name -> riskprofiler.model.v1.AssetKind
+	32, // 19: riskprofiler.scheduler.v1.AssessmentEvent.time:type_name -> google.protobuf.Timestamp
+	35, // 20: riskprofiler.scheduler.v1.AssessmentEvent.coverage:type_name -> riskprofiler.model.v1.Coverage
+	0,  // 21: riskprofiler.scheduler.v1.AssessmentEvent.state:type_name -> riskprofiler.scheduler.v1.Assessment.State
+	5,  // 22: riskprofiler.scheduler.v1.AssessmentEvent.progress:type_name -> riskprofiler.scheduler.v1.Progress
+	1,  // 23: riskprofiler.scheduler.v1.CreatePlanRequest.plan:type_name -> riskprofiler.scheduler.v1.Plan
+	1,  // 24: riskprofiler.scheduler.v1.ListPlansResponse.plans:type_name -> riskprofiler.scheduler.v1.Plan
+	1,  // 25: riskprofiler.scheduler.v1.UpdatePlanRequest.plan:type_name -> riskprofiler.scheduler.v1.Plan
+	36, // 26: riskprofiler.scheduler.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
+	30, // 27: riskprofiler.scheduler.v1.CreateAssessmentRequest.profile:type_name -> riskprofiler.model.v1.Profile
+	31, // 28: riskprofiler.scheduler.v1.CreateAssessmentRequest.scan_types:type_name -> riskprofiler.model.v1.ScanType
+	3,  // 29: riskprofiler.scheduler.v1.ListAssessmentsResponse.assessments:type_name -> riskprofiler.scheduler.v1.Assessment
+	6,  // 30: riskprofiler.scheduler.v1.ListAssessmentEventsResponse.events:type_name -> riskprofiler.scheduler.v1.AssessmentEvent
+	23, // 31: riskprofiler.scheduler.v1.NextWaveResponse.jobs:type_name -> riskprofiler.scheduler.v1.WaveJob
+	37, // 32: riskprofiler.scheduler.v1.WaveJob.job:type_name -> riskprofiler.model.v1.ScanJob
+	37, // 33: riskprofiler.scheduler.v1.RecordJobFailureRequest.job:type_name -> riskprofiler.model.v1.ScanJob
+	7,  // 34: riskprofiler.scheduler.v1.SchedulerService.CreatePlan:input_type -> riskprofiler.scheduler.v1.CreatePlanRequest
+	8,  // 35: riskprofiler.scheduler.v1.SchedulerService.GetPlan:input_type -> riskprofiler.scheduler.v1.GetPlanRequest
+	9,  // 36: riskprofiler.scheduler.v1.SchedulerService.ListPlans:input_type -> riskprofiler.scheduler.v1.ListPlansRequest
+	11, // 37: riskprofiler.scheduler.v1.SchedulerService.UpdatePlan:input_type -> riskprofiler.scheduler.v1.UpdatePlanRequest
+	12, // 38: riskprofiler.scheduler.v1.SchedulerService.DeletePlan:input_type -> riskprofiler.scheduler.v1.DeletePlanRequest
+	13, // 39: riskprofiler.scheduler.v1.SchedulerService.CreateAssessment:input_type -> riskprofiler.scheduler.v1.CreateAssessmentRequest
+	14, // 40: riskprofiler.scheduler.v1.SchedulerService.GetAssessment:input_type -> riskprofiler.scheduler.v1.GetAssessmentRequest
+	15, // 41: riskprofiler.scheduler.v1.SchedulerService.ListAssessments:input_type -> riskprofiler.scheduler.v1.ListAssessmentsRequest
+	17, // 42: riskprofiler.scheduler.v1.SchedulerService.WatchAssessment:input_type -> riskprofiler.scheduler.v1.WatchAssessmentRequest
+	18, // 43: riskprofiler.scheduler.v1.SchedulerService.ListAssessmentEvents:input_type -> riskprofiler.scheduler.v1.ListAssessmentEventsRequest
+	20, // 44: riskprofiler.scheduler.v1.SchedulerService.CancelAssessment:input_type -> riskprofiler.scheduler.v1.CancelAssessmentRequest
+	21, // 45: riskprofiler.scheduler.v1.SchedulerService.NextWave:input_type -> riskprofiler.scheduler.v1.NextWaveRequest
+	24, // 46: riskprofiler.scheduler.v1.SchedulerService.RecordJobFailure:input_type -> riskprofiler.scheduler.v1.RecordJobFailureRequest
+	26, // 47: riskprofiler.scheduler.v1.SchedulerService.FinishAssessment:input_type -> riskprofiler.scheduler.v1.FinishAssessmentRequest
+	28, // 48: riskprofiler.scheduler.v1.SchedulerService.Tick:input_type -> riskprofiler.scheduler.v1.TickRequest
+	1,  // 49: riskprofiler.scheduler.v1.SchedulerService.CreatePlan:output_type -> riskprofiler.scheduler.v1.Plan
+	1,  // 50: riskprofiler.scheduler.v1.SchedulerService.GetPlan:output_type -> riskprofiler.scheduler.v1.Plan
+	10, // 51: riskprofiler.scheduler.v1.SchedulerService.ListPlans:output_type -> riskprofiler.scheduler.v1.ListPlansResponse
+	1,  // 52: riskprofiler.scheduler.v1.SchedulerService.UpdatePlan:output_type -> riskprofiler.scheduler.v1.Plan
+	38, // 53: riskprofiler.scheduler.v1.SchedulerService.DeletePlan:output_type -> google.protobuf.Empty
+	3,  // 54: riskprofiler.scheduler.v1.SchedulerService.CreateAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
+	3,  // 55: riskprofiler.scheduler.v1.SchedulerService.GetAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
+	16, // 56: riskprofiler.scheduler.v1.SchedulerService.ListAssessments:output_type -> riskprofiler.scheduler.v1.ListAssessmentsResponse
+	6,  // 57: riskprofiler.scheduler.v1.SchedulerService.WatchAssessment:output_type -> riskprofiler.scheduler.v1.AssessmentEvent
+	19, // 58: riskprofiler.scheduler.v1.SchedulerService.ListAssessmentEvents:output_type -> riskprofiler.scheduler.v1.ListAssessmentEventsResponse
+	3,  // 59: riskprofiler.scheduler.v1.SchedulerService.CancelAssessment:output_type -> riskprofiler.scheduler.v1.Assessment
+	22, // 60: riskprofiler.scheduler.v1.SchedulerService.NextWave:output_type -> riskprofiler.scheduler.v1.NextWaveResponse
+	25, // 61: riskprofiler.scheduler.v1.SchedulerService.RecordJobFailure:output_type -> riskprofiler.scheduler.v1.RecordJobFailureResponse
+	27, // 62: riskprofiler.scheduler.v1.SchedulerService.FinishAssessment:output_type -> riskprofiler.scheduler.v1.FinishAssessmentResponse
+	29, // 63: riskprofiler.scheduler.v1.SchedulerService.Tick:output_type -> riskprofiler.scheduler.v1.TickResponse
+	49, // [49:64] is the sub-list for method output_type
+	34, // [34:49] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_scheduler_v1_scheduler_service_proto_init() }

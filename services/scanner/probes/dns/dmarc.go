@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
+
+	"golang.org/x/net/publicsuffix"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
@@ -13,12 +16,15 @@ import (
 // dmarcRecord is a parsed DMARC record (RFC 9989 section 4.7). Tags that it does not know are ignored, as the RFC wants, and so
 // are pct, rf and ri, which it no longer has.
 type dmarcRecord struct {
-	policy    string // p: none, quarantine, reject, or empty
-	subdomain string // sp
-	psd       string // y, n, u
-	test      bool   // t=y
-	rua       []string
-	err       error
+	policy      string // p: none, quarantine, reject, or empty
+	subdomain   string // sp
+	nonexistent string // np
+	psd         string // y, n, u
+	test        bool   // t=y
+	rua         []string
+	// removed are tags that RFC 9989 no longer has, unknown those that DMARC never had.
+	removed, unknown []string
+	err              error
 }
 
 // maxReports bounds the addresses of one record.
@@ -58,34 +64,63 @@ func parseDMARC(text string) dmarcRecord {
 	}
 	out.rua = reportAddresses(tags["rua"])
 	out.psd, out.test = strings.ToLower(tags["psd"]), strings.EqualFold(tags["t"], "y")
-	out.policy, out.subdomain = out.policies(tags, fail)
+	out.policies(tags, fail)
 	if tags["rua"] != "" && len(out.rua) == 0 {
 		fail("rua names no address")
 	}
+	if psd, there := tags["psd"]; there && psd != "y" && psd != "n" && psd != "u" {
+		fail("psd is none of y, n, u")
+	}
+	for name := range tags {
+		switch {
+		case slices.Contains(removedTags, name):
+			out.removed = append(out.removed, name)
+		case !slices.Contains(knownTags, name) && len(out.unknown) < maxReports:
+			out.unknown = append(out.unknown, probes.SafeString(name, 64))
+		}
+	}
+	slices.Sort(out.removed)
+	slices.Sort(out.unknown)
 	return out
 }
 
-// policies reads p, sp and np. A record without p asks for reports only, and counts as none; one with neither p nor rua, or with
-// a policy that does not exist, is ignored or taken for none, which is not what its owner meant.
-func (d dmarcRecord) policies(tags map[string]string, fail func(string, ...any)) (policy, subdomain string) {
+// The tags of RFC 9989 section 4.7, and those that it no longer has (appendix C).
+var (
+	knownTags   = []string{"v", "p", "sp", "np", "psd", "t", "rua", "ruf", "adkim", "aspf", "fo"}
+	removedTags = []string{"pct", "rf", "ri"}
+)
+
+// policies reads p, sp and np. A record without p asks for reports only, and counts as none. Where one of them is no policy,
+// receivers act on "none" if there is somebody to report to, and do nothing otherwise (RFC 9989 section 4.10.1): neither is what its
+// owner meant.
+func (d *dmarcRecord) policies(tags map[string]string, fail func(string, ...any)) {
+	broken := false
 	for _, tag := range []string{"p", "sp", "np"} {
 		value, there := tags[tag]
 		value = strings.ToLower(value)
 		switch {
 		case !there && tag == "p" && len(d.rua) > 0:
-			policy = "none"
+			d.policy = "none"
 		case !there && tag == "p":
 			fail("neither p nor rua")
 		case !there:
 		case value != "none" && value != "quarantine" && value != "reject":
 			fail("%s is none of none, quarantine, reject", tag)
+			broken = true
 		case tag == "p":
-			policy = value
+			d.policy = value
 		case tag == "sp":
-			subdomain = value
+			d.subdomain = value
+		default:
+			d.nonexistent = value
 		}
 	}
-	return policy, subdomain
+	if broken {
+		d.policy, d.subdomain, d.nonexistent = "", "", ""
+		if len(d.rua) > 0 {
+			d.policy = "none"
+		}
+	}
 }
 
 // reportAddresses reads a list of report addresses; the size limit of old records ("!10m") is dropped.
@@ -135,7 +170,7 @@ func walkTargets(domain string) []string {
 // organizational domain, else that of the public suffix above.
 func dmarcFact(ctx context.Context, r *resolver, domain string) (*modelv1.DmarcFact, error) {
 	out := &modelv1.DmarcFact{}
-	var organization, suffix *located
+	var organization, suffix *locatedRecord
 	for i, target := range walkTargets(domain) {
 		texts, err := r.texts(ctx, "_dmarc."+target)
 		if err != nil {
@@ -157,7 +192,7 @@ func dmarcFact(ctx context.Context, r *resolver, domain string) (*modelv1.DmarcF
 			}
 			continue
 		}
-		one := &located{parseDMARC(records[0]), records[0], target}
+		one := &locatedRecord{parseDMARC(records[0]), records[0], target}
 		if i == 0 {
 			one.write(out, false)
 			return out, nil
@@ -189,21 +224,65 @@ func below(domain, suffix string) string {
 	return labels[len(labels)-1] + "." + suffix
 }
 
-// located is a record and where it stands.
-type located struct {
+// locatedRecord is a record and where it stands.
+type locatedRecord struct {
 	dmarcRecord
 	text string
 	at   string
 }
 
 // write writes the record into the fact; inherited from above, the policy for subdomains applies.
-func (l *located) write(out *modelv1.DmarcFact, inherited bool) {
+func (l *locatedRecord) write(out *modelv1.DmarcFact, inherited bool) {
 	out.Records, out.Record, out.FoundAt, out.Rua = 1, probes.SafeString(l.text, maxRecord), probes.SafeString(l.at, 253), l.rua
-	out.Policy, out.SubdomainPolicy = l.effective(l.policy), l.effective(l.subdomain)
+	out.WrittenPolicy = l.policy
+	out.Policy, out.SubdomainPolicy, out.NonexistentPolicy = l.effective(l.policy), l.effective(l.subdomain), l.effective(l.nonexistent)
+	out.Testing, out.Psd, out.RemovedTags, out.UnknownTags = l.test, probes.SafeString(l.psd, 16), l.removed, l.unknown
 	if inherited && l.subdomain != "" {
-		out.Policy = out.GetSubdomainPolicy()
+		out.Policy, out.WrittenPolicy = out.GetSubdomainPolicy(), l.subdomain
 	}
 	if l.err != nil {
 		out.Error = probes.SafeString(l.err.Error(), 256)
 	}
+}
+
+// reportDomains are the domains that take reports by mail.
+func reportDomains(rua []string) []string {
+	var out []string
+	for _, address := range rua {
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "mailto" {
+			continue
+		}
+		recipient, _, _ := strings.Cut(u.Opaque, "?")
+		_, domain, ok := strings.Cut(recipient, "@")
+		domain = strings.ToLower(strings.TrimSuffix(domain, "."))
+		if ok && plausible(domain) && !slices.Contains(out, domain) {
+			out = append(out, domain)
+		}
+	}
+	return out
+}
+
+// unauthorised are the destinations elsewhere that do not agree to take reports about from: they have no record that says so (RFC
+// 9990 section 4), and reporters send them nothing. Elsewhere is another registrable domain by the public suffix list: the tree walk
+// would draw the same line for all but a few.
+func (s *scan) unauthorised(ctx context.Context, from string, destinations []string) ([]string, error) {
+	var out []string
+	own, err := publicsuffix.EffectiveTLDPlusOne(from)
+	if err != nil {
+		own = from
+	}
+	for _, destination := range destinations {
+		if under(destination, own) {
+			continue
+		}
+		texts, err := s.resolver.texts(ctx, from+"._report._dmarc."+destination)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(texts, isDMARC) {
+			out = append(out, safe(destination))
+		}
+	}
+	return out, nil
 }

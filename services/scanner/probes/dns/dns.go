@@ -1,9 +1,13 @@
 // Package dns is the scan type DNS: what the DNS says about one name.
 //
 // It asks the operator's resolver for the records of the name, and, where the name is the apex of a zone, the zone's own name
-// servers whether they have authority and whether they hand the zone to anybody. Of a domain it also reads what it says about
-// mail: SPF by RFC 7208, DMARC by RFC 9989, MTA-STS and TLS reporting. It looks for what points to something that does not
-// exist (aliases, name servers, mail exchangers), and confirms a takeover only by the provider's own answer.
+// servers whether they have authority, hand the zone to anybody, or answer for everybody; and it checks the zone's signatures
+// itself. Of a domain it also reads what it says about mail: SPF by RFC 7208, DMARC by RFC 9989, DKIM keys at common selectors,
+// MTA-STS with its policy, TLS reporting, DANE and BIMI. It looks for what points to something that does not exist (aliases, name
+// servers, mail exchangers, services, includes), whether that can be registered, and confirms a takeover only by the provider's
+// own answer, twice.
+//
+// It refuses to guess: names of a zone are learned from the zone's own records, not from lists.
 //
 // A question that was not answered is never an empty answer: NXDOMAIN and an empty NOERROR are facts, a time-out and SERVFAIL
 // make the scan partial or failed, and a fact that the missing answer could turn into an accusation (no CAA, no DMARC) is left
@@ -12,10 +16,14 @@ package dns
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
+
+	mdns "github.com/miekg/dns"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
@@ -35,6 +43,8 @@ type Options struct {
 type limits struct {
 	// try bounds one question over one transport.
 	try time.Duration
+	// again is the pause before a proof of a takeover is asked for a second time.
+	again time.Duration
 }
 
 // Probe is the scan type DNS. It is safe for concurrent use.
@@ -44,18 +54,27 @@ type Probe struct {
 	providers func() []provider
 	// webPorts are where a provider's answer is asked for: http and https.
 	webPorts [2]uint16
+	// anchors are the DS records of the root's keys.
+	anchors func() []*mdns.DS
+	// mailPort is where mail exchangers listen.
+	mailPort uint16
+	// roots are what the certificate of an MTA-STS host is checked against; nil for none, and then it is not judged.
+	roots func() *x509.CertPool
 }
 
 // New makes the probe. It opens and reads nothing.
 func New(o Options) *Probe {
-	return &Probe{options: o, limits: limits{try: 2 * time.Second}, providers: loadProviders, webPorts: [2]uint16{80, 443}}
+	return &Probe{
+		options: o, limits: limits{try: 2 * time.Second, again: 2 * time.Second}, providers: loadProviders,
+		anchors: rootAnchors, webPorts: [2]uint16{80, 443}, mailPort: 25, roots: sync.OnceValue(systemRoots),
+	}
 }
 
 // ScanType is DNS.
 func (*Probe) ScanType() modelv1.ScanType { return modelv1.ScanType_SCAN_TYPE_DNS }
 
 // Version names this revision of the facts.
-func (*Probe) Version() string { return "dns/1" }
+func (*Probe) Version() string { return "dns/2" }
 
 // Scan looks at the job's name. Facts about mail come for an asset of kind domain that is the apex of its zone, and not for
 // every host below it.
@@ -96,4 +115,13 @@ func plausible(name string) bool {
 		}
 	}
 	return true
+}
+
+// systemRoots are the machine's certification authorities, nil if it has none.
+func systemRoots() *x509.CertPool {
+	pool, err := x509.SystemCertPool()
+	if err != nil || pool.Equal(x509.NewCertPool()) {
+		return nil
+	}
+	return pool
 }

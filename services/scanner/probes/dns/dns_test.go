@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	mdns "github.com/miekg/dns"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
@@ -44,7 +45,7 @@ test. SOA ns1.good.test. admin.good.test. 7 1 1 1 1
 func TestDomain(t *testing.T) {
 	w := newWorld(t, tidy)
 	p := probeFor(t, w, map[string]mdns.Handler{"127.0.0.2": newWorld(t, tidy)})
-	env := lab()
+	env := labOf(p)
 	result, err := p.Scan(t.Context(), env, jobFor(domain, "Good.Test."))
 	if err != nil || result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || len(result.Observations) != 2 {
 		t.Fatalf("got %+v, %v; want a complete scan with two facts", result, err)
@@ -55,16 +56,31 @@ func TestDomain(t *testing.T) {
 		Mx:  []*modelv1.Mx{{Preference: 5, Host: "mx.other.test"}, {Preference: 10, Host: "mail.good.test"}},
 		Txt: []string{"two strings", "v=spf1 mx -all"}, Caa: []*modelv1.Caa{{Tag: "issue", Value: "ca.test"}},
 		Soa: "ns1.good.test admin.good.test 7", Apex: true, DnssecSigned: true, PrivateAddresses: []string{"10.0.0.1"},
+		NameServers: []*modelv1.NameServer{
+			{Name: "ns1.good.test", Addresses: []string{"127.0.0.1"}, State: stateAuthoritative, Serial: 7, InZone: true},
+			{Name: "ns2.other.test", Addresses: []string{"127.0.0.2"}, State: stateAuthoritative, Serial: 7, InZone: true},
+		},
+		SoaRecord: &modelv1.Soa{Primary: "ns1.good.test", Mailbox: "admin.good.test", Serial: 7, Refresh: 1, Retry: 1, Expire: 1, Minimum: 1},
+		Reverse:   []*modelv1.ReverseName{{Address: "192.0.2.1"}, {Address: "2001:db8::1"}},
+		Dnssec: &modelv1.Dnssec{
+			State: modelv1.Dnssec_STATE_INSECURE, Keys: []*modelv1.DnssecKey{{Tag: 3613, Algorithm: "ED25519", Bits: 256, EntryPoint: true}}, Algorithms: []string{"ED25519"},
+		},
 	}
-	if diff := cmp.Diff(want.String(), dns.String()); diff != "" {
+	if diff := cmp.Diff(want, dns, protocmp.Transform()); diff != "" {
 		t.Errorf("dns (-want +got):\n%s", diff)
 	}
 	wantMail := &modelv1.MailFact{
 		Domain: "good.test", HasMx: true, MtaSts: true, TlsRpt: true,
-		Spf:   &modelv1.SpfFact{Records: 1, Record: "v=spf1 mx -all", All: "-", Lookups: 1},
-		Dmarc: &modelv1.DmarcFact{Records: 1, Record: "v=DMARC1; p=reject; rua=mailto:d@good.test", Policy: "reject", Rua: []string{"mailto:d@good.test"}, FoundAt: "good.test"},
+		Spf:   &modelv1.SpfFact{Records: 1, Record: "v=spf1 mx -all", All: "-", Lookups: 1, WidestIp4: 32},
+		Dmarc: &modelv1.DmarcFact{Records: 1, Record: "v=DMARC1; p=reject; rua=mailto:d@good.test", Policy: "reject", Rua: []string{"mailto:d@good.test"}, FoundAt: "good.test", WrittenPolicy: "reject"},
+		Exchangers: []*modelv1.MxHost{
+			{Host: "mx.other.test", Preference: 5, Addresses: []string{"192.0.2.9"}, Rcode: "NOERROR", Dane: &modelv1.Dane{}},
+			{Host: "mail.good.test", Preference: 10, Addresses: []string{"192.0.2.2"}, Rcode: "NOERROR", Dane: &modelv1.Dane{}},
+		},
+		Sts:     &modelv1.MtaSts{Records: 1, Id: "20260101", Fetch: modelv1.MtaSts_FETCH_NO_HOST},
+		Reports: &modelv1.TlsRpt{Records: 1, Rua: []string{"mailto:t@good.test"}}, Bimi: &modelv1.Bimi{},
 	}
-	if diff := cmp.Diff(wantMail.String(), mail.String()); diff != "" {
+	if diff := cmp.Diff(wantMail, mail, protocmp.Transform()); diff != "" {
 		t.Errorf("mail (-want +got):\n%s", diff)
 	}
 	var leads []string
@@ -97,9 +113,10 @@ func TestHost(t *testing.T) {
 	}
 	want := &modelv1.DnsFact{
 		Name: "www.good.test", Rcode: "NOERROR", A: []string{"192.0.2.3"}, Cname: []string{"web.good.test"},
-		Caa: []*modelv1.Caa{{Tag: "issue", Value: "ca.test"}}, // from the zone above (RFC 8659 section 3)
+		Caa:     []*modelv1.Caa{{Tag: "issue", Value: "ca.test"}}, // from the zone above (RFC 8659 section 3)
+		Reverse: []*modelv1.ReverseName{{Address: "192.0.2.3"}},
 	}
-	if diff := cmp.Diff(want.String(), dns.String()); diff != "" {
+	if diff := cmp.Diff(want, dns, protocmp.Transform()); diff != "" {
 		t.Errorf("dns (-want +got):\n%s", diff)
 	}
 	if len(result.Leads) != 2 || result.Leads[0].GetTarget().GetAddress() != "192.0.2.3" || result.Leads[1].GetTarget().GetHost() != "web.good.test" {
@@ -160,14 +177,14 @@ func TestUnansweredQuestionsAreNoAnswers(t *testing.T) {
 		{"SOA", failing("good.", mdns.TypeSOA, mdns.RcodeServerFailure), partial, "SOA", false, false},
 		{"NS", failing("good.", mdns.TypeNS, mdns.RcodeServerFailure), partial, "NS", false, true},
 		{"CAA", failing("good.", mdns.TypeCAA, mdns.RcodeServerFailure), partial, "CAA", false, true},
-		{"DNSKEY", drop(mdns.TypeDNSKEY), partial, "DNSKEY", false, true},
+		{"DNSKEY", drop(mdns.TypeDNSKEY), partial, "DNSSEC", false, true},
 		{"MX", failing("good.", mdns.TypeMX, mdns.RcodeServerFailure), partial, "MX", true, false},
 		{"TXT", failing("good.", mdns.TypeTXT, mdns.RcodeServerFailure), partial, "TXT", true, false},
 		{"DMARC", failing("_dmarc.", mdns.TypeTXT, mdns.RcodeServerFailure), partial, "DMARC", true, false},
 		{"MTA-STS", failing("_mta-sts.", mdns.TypeTXT, mdns.RcodeServerFailure), partial, "MTA-STS", true, false},
 		{"TLS-RPT", failing("_smtp.", mdns.TypeTXT, mdns.RcodeServerFailure), partial, "TLS-RPT", true, false},
 		{"a name server's address", failing("ns2.", mdns.TypeA, mdns.RcodeServerFailure), partial, "ns2.other.test", true, true},
-		{"random names", failing("rp-", mdns.TypeA, mdns.RcodeServerFailure), partial, "random names", true, true},
+		{"random names", failing("rp-", mdns.TypeA, mdns.RcodeServerFailure), partial, "SERVFAIL", true, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,8 +19,8 @@ import (
 const (
 	// tries is how often a question is sent by UDP before it counts as unanswered; a datagram may get lost.
 	tries = 2
-	// maxQuestions bounds the questions of one scan. A domain with a deep SPF record needs about 120.
-	maxQuestions = 400
+	// maxQuestions bounds the questions of one scan. A domain with mail, a deep SPF record and all selectors needs about 300.
+	maxQuestions = 700
 	// maxChain is how many aliases (CNAME) are followed; real chains rarely pass 4.
 	maxChain = 8
 	// maxAnswer is how many records of one answer are looked at. A message holds at most 64 KiB.
@@ -37,9 +37,15 @@ type resolver struct {
 	try    time.Duration
 
 	mu    sync.Mutex
-	asked map[mdns.Question]*question
+	asked map[questionKey]*question
 	// log is what was answered, for the evidence.
 	log strings.Builder
+}
+
+// questionKey is what is asked once only: a question, and whether the signatures come along.
+type questionKey struct {
+	mdns.Question
+	signatures bool
 }
 
 // question is one question and, once done is closed, its answer.
@@ -66,7 +72,6 @@ var (
 	errTooMany  = fmt.Errorf("more than %d questions", maxQuestions)
 	errChain    = fmt.Errorf("a chain of more than %d aliases", maxChain)
 	errNoServer = errors.New("no DNS server is configured")
-	errStranger = errors.New("the answer is not to our question")
 )
 
 // newResolver finds the server to ask: the probe's option, the guard's setting, the system's.
@@ -86,7 +91,7 @@ func newResolver(env probes.Env, p *Probe) (*resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read resolver: %w", err)
 	}
-	return &resolver{server: server, try: p.limits.try, asked: make(map[mdns.Question]*question)}, nil
+	return &resolver{server: server, try: p.limits.try, asked: make(map[questionKey]*question)}, nil
 }
 
 func netJoin(host, port string) string {
@@ -98,7 +103,21 @@ func netJoin(host, port string) string {
 
 // ask asks once for each question, whoever asks first.
 func (r *resolver) ask(ctx context.Context, name string, kind uint16) (*mdns.Msg, error) {
+	return r.askOnce(ctx, questionKey{Question: mdns.Question{Name: mdns.CanonicalName(name), Qtype: kind, Qclass: mdns.ClassINET}})
+}
+
+// askSigned is ask with the signatures (RRSIG) and the proofs of absence (NSEC, NSEC3) of the answer.
+func (r *resolver) askSigned(ctx context.Context, name string, kind uint16) (*mdns.Msg, error) {
 	key := mdns.Question{Name: mdns.CanonicalName(name), Qtype: kind, Qclass: mdns.ClassINET}
+	return r.askOnce(ctx, questionKey{Question: key, signatures: true})
+}
+
+// again asks anew what was asked before, as before an accusation; its answer is not remembered.
+func (r *resolver) again(ctx context.Context, name string, kind uint16) (*mdns.Msg, error) {
+	return r.send(ctx, questionKey{Question: mdns.Question{Name: mdns.CanonicalName(name), Qtype: kind, Qclass: mdns.ClassINET}})
+}
+
+func (r *resolver) askOnce(ctx context.Context, key questionKey) (*mdns.Msg, error) {
 	r.mu.Lock()
 	q := r.asked[key]
 	if q == nil && len(r.asked) == maxQuestions {
@@ -124,25 +143,19 @@ func (r *resolver) ask(ctx context.Context, name string, kind uint16) (*mdns.Msg
 }
 
 // send asks by UDP, again if nothing or SERVFAIL comes, and by TCP if the answer is cut.
-func (r *resolver) send(ctx context.Context, key mdns.Question) (*mdns.Msg, error) {
-	client := &mdns.Client{Net: "udp", Timeout: r.try, UDPSize: udpSize}
+func (r *resolver) send(ctx context.Context, key questionKey) (*mdns.Msg, error) {
 	var reply *mdns.Msg
 	var err error
 	for range tries {
-		reply, _, err = client.ExchangeContext(ctx, newQuery(key, true), r.server.String())
-		if err == nil && !answers(reply, key) {
-			err = errStranger
-		}
+		reply, err = r.over(ctx, "udp", key)
 		// SERVFAIL is often a resolver that had no time to ask further; the second time it knows.
 		if (err == nil && reply.Rcode != mdns.RcodeServerFailure) || ctx.Err() != nil {
 			break
 		}
 	}
 	if err == nil && reply.Truncated {
-		client.Net = "tcp"
-		reply, _, err = client.ExchangeContext(ctx, newQuery(key, true), r.server.String())
-		if err == nil && !answers(reply, key) {
-			err = errStranger
+		if reply, err = r.over(ctx, "tcp", key); err == nil && reply.Truncated {
+			err = errCut
 		}
 	}
 	if err != nil {
@@ -151,16 +164,31 @@ func (r *resolver) send(ctx context.Context, key mdns.Question) (*mdns.Msg, erro
 	if reply.Rcode != mdns.RcodeSuccess && reply.Rcode != mdns.RcodeNameError {
 		return nil, rcodeError(reply.Rcode)
 	}
-	reply.Answer = reply.Answer[:min(len(reply.Answer), maxAnswer)]
+	for _, section := range []*[]mdns.RR{&reply.Answer, &reply.Ns, &reply.Extra} {
+		*section = (*section)[:min(len(*section), maxAnswer)]
+	}
 	return reply, nil
 }
 
-func newQuery(key mdns.Question, recurse bool) *mdns.Msg {
+// over asks once over one transport. Each question has a port of its own.
+func (r *resolver) over(ctx context.Context, network string, key questionKey) (*mdns.Msg, error) {
+	dialer := net.Dialer{Timeout: r.try}
+	socket, err := dialer.DialContext(ctx, network, r.server.String())
+	if err != nil {
+		return nil, ended(ctx, err)
+	}
+	defer func() { _ = socket.Close() }()
+	return talk(ctx, socket, key, true, r.try)
+}
+
+// newQuery makes a question. A recursive one asks the resolver not to check signatures (CD, RFC 4035 section 3.2.2): else a zone
+// whose signatures are broken would look like one that cannot be reached. We check them ourselves.
+func newQuery(key questionKey, recurse bool) *mdns.Msg {
 	m := new(mdns.Msg)
 	m.Id = mdns.Id()
-	m.RecursionDesired = recurse
-	m.Question = []mdns.Question{key}
-	m.SetEdns0(udpSize, false)
+	m.RecursionDesired, m.CheckingDisabled = recurse, recurse
+	m.Question = []mdns.Question{key.Question}
+	m.SetEdns0(udpSize, key.signatures)
 	return m
 }
 
@@ -174,7 +202,7 @@ func answers(reply *mdns.Msg, key mdns.Question) bool {
 const maxLog = 256 << 10
 
 // note writes an answer into the evidence.
-func (r *resolver) note(key mdns.Question, q *question) {
+func (r *resolver) note(key questionKey, q *question) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.log.Len() > maxLog {
@@ -187,6 +215,9 @@ func (r *resolver) note(key mdns.Question, q *question) {
 	}
 	r.log.WriteString(rcodeName(q.reply.Rcode) + "\n")
 	for _, rr := range q.reply.Answer {
+		if r.log.Len() > maxLog {
+			return
+		}
 		r.log.WriteString(rr.String() + "\n")
 	}
 }
@@ -195,162 +226,4 @@ func (r *resolver) evidence() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return []byte(r.log.String())
-}
-
-// found is what the DNS says about one name and type.
-type found struct {
-	// rcode is NOERROR or NXDOMAIN, of the end of the alias chain.
-	rcode int
-	// chain are the targets of the aliases, in order.
-	chain []string
-	// records are those of the type asked for, at the end of the chain.
-	records []mdns.RR
-	// zone is the owner of the SOA that came with an empty answer, the zone in which the chain ends.
-	zone string
-}
-
-// void says that there is nothing: no such name, or none of the type.
-func (f found) void() bool { return len(f.records) == 0 }
-
-// find asks for name and follows its aliases, inside the answer and beyond.
-func (r *resolver) find(ctx context.Context, name string, kind uint16) (found, error) {
-	out := found{}
-	asked := mdns.CanonicalName(name)
-	for {
-		reply, err := r.ask(ctx, asked, kind)
-		if err != nil {
-			return out, err
-		}
-		out.rcode = reply.Rcode
-		end, err := out.follow(reply, asked, kind)
-		if err != nil {
-			return out, err
-		}
-		for _, rr := range reply.Ns {
-			if soa, ok := rr.(*mdns.SOA); ok {
-				out.zone = plain(soa.Hdr.Name)
-			}
-		}
-		if !out.void() || end == asked || reply.Rcode == mdns.RcodeNameError {
-			return out, nil
-		}
-		asked = end // the resolver left the chain open
-	}
-}
-
-// follow walks the aliases of one answer from name on and takes the records at their end.
-func (f *found) follow(reply *mdns.Msg, name string, kind uint16) (string, error) {
-	for kind != mdns.TypeCNAME {
-		next := ""
-		for _, rr := range reply.Answer {
-			if alias, ok := rr.(*mdns.CNAME); ok && mdns.CanonicalName(alias.Hdr.Name) == name {
-				next = mdns.CanonicalName(alias.Target)
-				break // a name may have one only (RFC 1034 section 3.6.2)
-			}
-		}
-		if next == "" {
-			break
-		}
-		if len(f.chain) == maxChain { // a circle, too
-			return "", errChain
-		}
-		f.chain = append(f.chain, plain(next))
-		name = next
-	}
-	for _, rr := range reply.Answer {
-		if rr.Header().Rrtype == kind && mdns.CanonicalName(rr.Header().Name) == name {
-			f.records = append(f.records, rr)
-		}
-	}
-	return name, nil
-}
-
-// plain writes a name as the rest of the system does: lower case, no final dot.
-func plain(name string) string {
-	return strings.TrimSuffix(mdns.CanonicalName(name), ".")
-}
-
-// addresses asks for both kinds of address of a name.
-func (r *resolver) addresses(ctx context.Context, name string) ([]netip.Addr, int, error) {
-	var out []netip.Addr
-	rcode := mdns.RcodeSuccess
-	for _, kind := range []uint16{mdns.TypeA, mdns.TypeAAAA} {
-		got, err := r.find(ctx, name, kind)
-		if err != nil {
-			return nil, 0, err
-		}
-		if rcode = got.rcode; rcode == mdns.RcodeNameError {
-			return nil, rcode, nil
-		}
-		out = append(out, addrs(got.records)...)
-	}
-	return out, rcode, nil
-}
-
-func addrs(records []mdns.RR) []netip.Addr {
-	var out []netip.Addr
-	for _, rr := range records {
-		var addr netip.Addr
-		var ok bool
-		switch a := rr.(type) {
-		case *mdns.A:
-			addr, ok = netip.AddrFromSlice(a.A.To4())
-		case *mdns.AAAA:
-			addr, ok = netip.AddrFromSlice(a.AAAA.To16())
-		}
-		if ok && !slices.Contains(out, addr) {
-			out = append(out, addr)
-		}
-	}
-	return out
-}
-
-// texts are the TXT records of name, each with its strings joined (RFC 7208 section 3.3).
-func (r *resolver) texts(ctx context.Context, name string) ([]string, error) {
-	got, err := r.find(ctx, name, mdns.TypeTXT)
-	if err != nil {
-		return nil, err
-	}
-	return textsOf(got.records), nil
-}
-
-func textsOf(records []mdns.RR) []string {
-	var out []string
-	for _, rr := range records {
-		if txt, ok := rr.(*mdns.TXT); ok {
-			out = append(out, unescape(strings.Join(txt.Txt, "")))
-		}
-	}
-	return out
-}
-
-// unescape turns the presentation form of a TXT string, \" and \ddd, into its bytes (RFC 1035 section 5.1).
-func unescape(text string) string {
-	if !strings.Contains(text, `\`) {
-		return text
-	}
-	var out strings.Builder
-	for i := 0; i < len(text); i++ {
-		switch {
-		case text[i] != '\\' || i+1 == len(text):
-			out.WriteByte(text[i])
-		case i+3 < len(text) && digits(text[i+1:i+4]):
-			n := int(text[i+1]-'0')*100 + int(text[i+2]-'0')*10 + int(text[i+3]-'0')
-			out.WriteByte(byte(n))
-			i += 3
-		default:
-			i++
-			out.WriteByte(text[i])
-		}
-	}
-	return out.String()
-}
-
-func digits(text string) bool {
-	for i := range len(text) {
-		if text[i] < '0' || text[i] > '9' {
-			return false
-		}
-	}
-	return text != ""
 }

@@ -48,6 +48,12 @@ type world struct {
 	fault func(w mdns.ResponseWriter, q *mdns.Msg) bool
 	// open are the zones that are handed out.
 	open map[string]bool
+	// keys of signed zones; alter changes what was signed, after it was.
+	keys  map[string]*zoneKey
+	alter func(reply *mdns.Msg)
+
+	// quiet keeps no list of questions.
+	quiet bool
 
 	mu    sync.Mutex
 	asked []string
@@ -87,9 +93,11 @@ func (w *world) questions() []string {
 
 // ServeDNS answers one question.
 func (w *world) ServeDNS(out mdns.ResponseWriter, q *mdns.Msg) {
-	w.mu.Lock()
-	w.asked = append(w.asked, q.Question[0].Name+" "+mdns.TypeToString[q.Question[0].Qtype])
-	w.mu.Unlock()
+	if !w.quiet {
+		w.mu.Lock()
+		w.asked = append(w.asked, q.Question[0].Name+" "+mdns.TypeToString[q.Question[0].Qtype])
+		w.mu.Unlock()
+	}
 	if w.fault != nil && w.fault(out, q) {
 		return
 	}
@@ -106,6 +114,12 @@ func (w *world) ServeDNS(out mdns.ResponseWriter, q *mdns.Msg) {
 		return
 	}
 	w.fill(reply, name, question.Qtype)
+	if opt := q.IsEdns0(); opt != nil && opt.Do() {
+		w.sign(reply)
+	}
+	if w.alter != nil {
+		w.alter(reply)
+	}
 	if _, udp := out.LocalAddr().(*net.UDPAddr); udp {
 		size := mdns.MinMsgSize
 		if opt := q.IsEdns0(); opt != nil {
@@ -229,12 +243,20 @@ func probeFor(t testing.TB, w mdns.Handler, others map[string]mdns.Handler) *Pro
 	}
 	port := start(t, handlers)
 	p := New(Options{Resolver: netip.AddrPortFrom(netip.MustParseAddr(at), port).String()})
-	p.limits.try = 300 * time.Millisecond
+	p.limits.try, p.limits.again = 300*time.Millisecond, time.Millisecond
+	p.mailPort = 1 // nobody listens there
 	return p
 }
 
 func lab() probes.Env {
 	return probes.Env{Guard: netguard.New(netguard.Options{AllowPrivate: true}), Blobs: &memory{}}
+}
+
+// labOf is lab with a guard that asks the probe's own resolver: nothing of a test reaches the system's.
+func labOf(p *Probe) probes.Env {
+	env := lab()
+	env.Guard = netguard.New(netguard.Options{AllowPrivate: true, Resolver: p.options.Resolver})
+	return env
 }
 
 func jobFor(kind modelv1.AssetKind, name string) *modelv1.ScanJob {
@@ -252,7 +274,7 @@ const (
 
 func run(t testing.TB, p *Probe, job *modelv1.ScanJob) *probes.Result {
 	t.Helper()
-	result, err := p.Scan(t.Context(), lab(), job)
+	result, err := p.Scan(t.Context(), labOf(p), job)
 	if err != nil {
 		t.Fatalf("scan: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // spfTerm is one directive or modifier of an SPF record (RFC 7208 section 4.6.1).
@@ -18,6 +19,8 @@ type spfTerm struct {
 	modifier  bool
 	// domain is the domain-spec, empty for the domain itself.
 	domain string
+	// bits is the length of the IPv4 network of ip4, a and mx, 32 if none is said.
+	bits int
 }
 
 // spfRecord is a parsed SPF record.
@@ -29,16 +32,6 @@ type spfRecord struct {
 func isSPF(text string) bool {
 	const version = "v=spf1"
 	return len(text) >= len(version) && strings.EqualFold(text[:len(version)], version) && (len(text) == len(version) || text[len(version)] == ' ')
-}
-
-// all is the qualifier of the "all" mechanism, 0 where there is none.
-func (r spfRecord) all() byte {
-	for _, t := range r.terms {
-		if t.name == "all" && !t.modifier {
-			return t.qualifier
-		}
-	}
-	return 0
 }
 
 // parseSPF reads an SPF record. The error is the first thing that makes receivers give up on it (permerror, RFC 7208 section
@@ -82,22 +75,32 @@ func parseSPF(text string) (spfRecord, error) {
 // clip bounds a word of a record in an error.
 func clip(word string) string { return word[:min(len(word), 64)] }
 
-var (
-	modifierName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*$`)
+// patterns of the record's grammar. They are compiled when the first record is read, and not at every cold start.
+type patterns struct {
+	modifierName *regexp.Regexp
 	// dualCIDR is the ending of a and mx (RFC 7208 section 5.6). It fits every text.
-	dualCIDR = regexp.MustCompile(`(?s)^(.*?)(?:/(\d{1,3}))?(?://(\d{1,3}))?$`)
+	dualCIDR *regexp.Regexp
 	// macro is one macro-expand (RFC 7208 section 7.1).
-	macro = regexp.MustCompile(`^%(?:\{[slodiphcrtvSLODIPHCRTV]\d*[rR]?[.\-+,/_=]*\}|[%_-])`)
+	macro *regexp.Regexp
 	// topLabel ends a domain-spec that does not end in a macro.
-	topLabel = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
-)
+	topLabel *regexp.Regexp
+}
+
+var syntax = sync.OnceValue(func() patterns {
+	return patterns{
+		modifierName: regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*$`),
+		dualCIDR:     regexp.MustCompile(`(?s)^(.*?)(?:/(\d{1,3}))?(?://(\d{1,3}))?$`),
+		macro:        regexp.MustCompile(`^%(?:\{[slodiphcrtvSLODIPHCRTV]\d*[rR]?[.\-+,/_=]*\}|[%_-])`),
+		topLabel:     regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`),
+	}
+})
 
 func parseTerm(word string) (spfTerm, error) {
 	// A modifier has "=" before any ":" or "/".
 	if at := strings.IndexAny(word, "=:/"); at >= 0 && word[at] == '=' {
 		return parseModifier(word[:at], word[at+1:])
 	}
-	t := spfTerm{qualifier: '+'}
+	t := spfTerm{qualifier: '+', bits: 32}
 	if strings.IndexByte("+-~?", word[0]) >= 0 {
 		t.qualifier, word = word[0], word[1:]
 	}
@@ -111,7 +114,7 @@ func parseTerm(word string) (spfTerm, error) {
 
 func parseModifier(name, value string) (spfTerm, error) {
 	t := spfTerm{name: strings.ToLower(name), modifier: true}
-	if !modifierName.MatchString(name) {
+	if !syntax().modifierName.MatchString(name) {
 		return t, errors.New("no name of a modifier")
 	}
 	if t.name == "redirect" || t.name == "exp" {
@@ -150,6 +153,9 @@ func (t *spfTerm) parseArgument(rest string) error {
 		if !ok {
 			return errors.New("names no network")
 		}
+		if _, bits, ok := strings.Cut(network, "/"); ok && t.name == "ip4" {
+			t.bits, _ = strconv.Atoi(bits) // checked below
+		}
 		return checkNetwork(t.name, network)
 	default:
 		return errors.New("no such mechanism")
@@ -158,12 +164,15 @@ func (t *spfTerm) parseArgument(rest string) error {
 
 // parseHosts reads [":" domain-spec] ["/" bits] ["//" bits].
 func (t *spfTerm) parseHosts(rest string) error {
-	parts := dualCIDR.FindStringSubmatch(rest)
+	parts := syntax().dualCIDR.FindStringSubmatch(rest)
 	if bits, err := strconv.Atoi("0" + parts[2]); err != nil || bits > 32 {
 		return errors.New("more than 32 bits")
 	}
 	if bits, err := strconv.Atoi("0" + parts[3]); err != nil || bits > 128 {
 		return errors.New("more than 128 bits")
+	}
+	if parts[2] != "" {
+		t.bits, _ = strconv.Atoi(parts[2])
 	}
 	if parts[1] == "" {
 		return nil
@@ -203,7 +212,7 @@ func checkDomain(text string) error {
 	if at <= 0 {
 		return errors.New("no domain name")
 	}
-	if top := trimmed[at+1:]; !topLabel.MatchString(top) || digits(top) {
+	if top := trimmed[at+1:]; !syntax().topLabel.MatchString(top) || digits(top) {
 		return errors.New("no top-level domain at the end")
 	}
 	return nil
@@ -219,7 +228,7 @@ func checkMacros(text string) (endsInMacro bool, err error) {
 			text, endsInMacro = text[1:], false
 			continue
 		}
-		found := macro.FindString(text)
+		found := syntax().macro.FindString(text)
 		if found == "" {
 			return false, errors.New("a broken macro")
 		}

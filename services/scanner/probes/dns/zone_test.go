@@ -12,6 +12,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/dnswild"
 )
 
 func TestNameServers(t *testing.T) {
@@ -131,8 +132,8 @@ func TestWildcard(t *testing.T) {
 					random++
 				}
 			}
-			if random < wildcardProbes {
-				t.Errorf("%d random names, want %d", random, wildcardProbes)
+			if random < dnswild.DefaultProbes {
+				t.Errorf("%d random names, want %d", random, dnswild.DefaultProbes)
 			}
 		})
 	}

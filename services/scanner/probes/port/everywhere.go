@@ -83,14 +83,9 @@ func (s *scan) collapse(ctx context.Context, candidates []uint16) (*probes.Resul
 			"the host takes a connection on every port: only the %d likeliest of %d ports were asked to speak", len(asked), s.ports.Len()))
 	}
 	slices.Sort(spoke)
-	return s.report(ctx, result, &modelv1.PortsFact{
-		Address:   s.addr.String(),
-		Transport: modelv1.Transport_TRANSPORT_TCP,
-		Open:      widen(spoke),
-		Scanned:   uint32(len(asked)),
-		Ports:     s.ports.String(),
-		AllOpen:   true,
-	})
+	fact := s.fact(modelv1.Transport_TRANSPORT_TCP)
+	fact.Open, fact.Scanned, fact.AllOpen = widen(spoke), uint32(len(asked)), true
+	return result, s.report(ctx, result, fact, evidenceText(fact))
 }
 
 // speaking returns those of ports where something speaks, in their order.
@@ -102,9 +97,7 @@ func (s *scan) speaking(ctx context.Context, ports []uint16) []uint16 {
 		turns <- struct{}{}
 		group.Go(func() {
 			defer func() { <-turns }()
-			if s.env.TakePermits(ctx, s.addr.String(), len(stimuli)) == nil {
-				spoke[i] = s.speaks(ctx, port)
-			}
+			spoke[i] = s.speaks(ctx, port)
 		})
 	}
 	group.Wait()
@@ -140,6 +133,10 @@ func (s *scan) speaks(ctx context.Context, port uint16) bool {
 	answers := make(chan bool, len(stimuli))
 	for _, stimulus := range stimuli {
 		go func() {
+			if s.takePermits(ctx, 1) != nil {
+				answers <- false
+				return
+			}
 			conn, err := s.env.Guard.DialContext(ctx, "tcp", net.JoinHostPort(s.addr.String(), strconv.Itoa(int(port))))
 			if err != nil {
 				answers <- false

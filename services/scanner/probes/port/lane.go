@@ -10,9 +10,9 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
 )
 
-// maxPasses bounds how often a silent port is asked: once, again when the host is known to answer, and once more when
-// asking again found that the host had been dropping.
-const maxPasses = 3
+// maxPasses bounds how often a silent port is asked: once, again when the host is known to answer, and further where asking again
+// found that the host had been dropping.
+const maxPasses = 5
 
 // lane is a part of one host's ports with its own pace: all of them for a host on the network, one share for each processor
 // of a host on loopback. One goroutine owns it while it runs.
@@ -31,6 +31,7 @@ type lane struct {
 	inFlight int
 	pace     pace
 	permits  permits
+	canary   canary
 
 	open   []uint16
 	closed int
@@ -60,7 +61,7 @@ func newLanes(o Options, host int, addr netip.Addr, ports []uint16) []*lane {
 			l.ports = every(ports, i, shares)
 		}
 		l.pace = newPace(o, near)
-		l.permits = permits{take: o.Permit, host: addr.String()}
+		l.permits = permits{take: o.Permit, host: addr.String(), batch: o.PermitBatch}
 		lanes[i] = l
 	}
 	return lanes
@@ -74,8 +75,14 @@ func every(ports []uint16, first, step int) []uint16 {
 	return share
 }
 
-// take returns the next port to connect to. Ports that the guard denies are counted and left out.
+// take returns the next port to connect to, now and then one that answered before. Ports that the guard denies are counted and
+// left out.
 func (l *lane) take() (uint16, bool) {
+	if !l.near && l.remaining() > 0 {
+		if port, due := l.canary.next(); due {
+			return port, true
+		}
+	}
 	for {
 		port, ok := l.pop()
 		if !ok || l.guard.JudgeAddrPort(netip.AddrPortFrom(l.addr, port)) == nil {
@@ -103,6 +110,10 @@ const maxTroubles = 1000
 
 // giveBack returns a port that could not be asked for a reason of this machine's. It says no where that goes on and on.
 func (l *lane) giveBack(port uint16) bool {
+	if l.canary.is(port) {
+		l.canary.back()
+		return true
+	}
 	l.returned = append(l.returned, port)
 	l.troubles++
 	return l.troubles < maxTroubles
@@ -112,6 +123,12 @@ func (l *lane) remaining() int { return len(l.ports) - l.next + len(l.returned) 
 
 // reply notes an answer: the port is open or closed.
 func (l *lane) reply(port uint16, open bool, took time.Duration) {
+	if l.canary.is(port) {
+		l.canary.back()
+		l.pace.kept()
+		return
+	}
+	l.canary.learn(port, open)
 	if open {
 		l.open = append(l.open, port)
 	} else {
@@ -122,6 +139,11 @@ func (l *lane) reply(port uint16, open bool, took time.Duration) {
 
 // silence notes that a port gave no answer.
 func (l *lane) silence(port uint16) {
+	if l.canary.is(port) {
+		l.canary.back()
+		l.pace.lost()
+		return
+	}
 	l.silent = append(l.silent, port)
 	l.pace.silence()
 }
@@ -140,30 +162,39 @@ func (l *lane) finished() bool {
 	if l.remaining() > 0 || l.inFlight > 0 {
 		return false
 	}
-	again := l.pass == 1 && l.pace.answered
-	if l.pass > 1 {
-		again = (l.retried-len(l.silent))*10 >= l.retried
-	}
+	again := l.pass == 1 && l.pace.answered || l.lossy()
 	if l.err != nil || len(l.silent) == 0 || l.pass == maxPasses || !again {
 		return true
 	}
+	l.pace.patient(l.lossy())
 	l.pass++
 	l.retried = len(l.silent)
 	l.ports, l.silent, l.next = l.silent, nil, 0
-	l.pace.patient()
+	l.canary.again(l.retried)
 	return false
+}
+
+// lossy says whether in this pass something got lost that would have been answered: a port that answers was silent, or many that
+// were silent before answered now. Silence then proves no filter.
+func (l *lane) lossy() bool {
+	return l.pace.lossy() || l.pass > 1 && (l.retried-len(l.silent))*10 >= l.retried
 }
 
 // permits is the balance of connects that may be sent. Taking them may wait, so that it happens beside the lane.
 type permits struct {
-	take func(ctx context.Context, host string, cost int) error
-	host string
+	take  func(ctx context.Context, host string, cost int) error
+	host  string
+	batch int
 
 	mu      sync.Mutex
 	balance int
+	granted time.Time
 	asking  bool
 	err     error
 }
+
+// permitLife is how long permits of a limited host may lie here before they are sent: what gathered would be a burst.
+const permitLife = 100 * time.Millisecond
 
 // available returns how many connects may be sent now, and asks for more, for as many as are needed and at most a batch at a
 // time, where the balance runs low; ready is called when the answer has come.
@@ -173,7 +204,10 @@ func (p *permits) available(ctx context.Context, needed int, asks *sync.WaitGrou
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if cost := min(needed-p.balance, permitBatch); cost > 0 && p.balance < permitBatch/2 && !p.asking && p.err == nil {
+	if p.batch < permitBatch && p.balance > 0 && time.Since(p.granted) > permitLife {
+		p.balance = 0
+	}
+	if cost := min(needed-p.balance, p.batch); cost > 0 && p.balance < max(p.batch/2, 1) && !p.asking && p.err == nil {
 		p.asking = true
 		asks.Go(func() {
 			err := p.take(ctx, p.host, cost)
@@ -181,6 +215,7 @@ func (p *permits) available(ctx context.Context, needed int, asks *sync.WaitGrou
 			p.asking, p.err = false, err
 			if err == nil {
 				p.balance += cost
+				p.granted = time.Now()
 			}
 			p.mu.Unlock()
 			ready()

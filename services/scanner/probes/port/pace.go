@@ -43,6 +43,12 @@ type pace struct {
 	best         float64 // share of answers in the best epoch
 	cut          int     // how often the rate was halved
 	patience     bool    // asks again: always waits the full time
+
+	sent      int       // since sentFrom
+	sentFrom  time.Time // when the rate was set last
+	steady    int       // canaries in a row that answered
+	gone      int       // canaries that did not, in this pass
+	slowdowns int       // how often the rate was halved, in all
 }
 
 func newPace(o Options, near bool) pace {
@@ -62,7 +68,7 @@ func (p *pace) allowed(now time.Time, inFlight int) int {
 		return max(room, 0)
 	}
 	if p.filled.IsZero() {
-		p.filled, p.tokens = now, 1
+		p.filled, p.tokens, p.sentFrom = now, 1, now
 	}
 	p.tokens = min(p.tokens+now.Sub(p.filled).Seconds()*p.rate, p.burst())
 	p.filled = now
@@ -73,7 +79,10 @@ func (p *pace) allowed(now time.Time, inFlight int) int {
 func (p *pace) burst() float64 { return max(p.rate*0.02, 1) }
 
 // started notes n connects.
-func (p *pace) started(n int) { p.tokens -= float64(n) }
+func (p *pace) started(n int) {
+	p.tokens -= float64(n)
+	p.sent += n
+}
 
 // wait returns how long from now the next connect may start, if the window lets it.
 func (p *pace) wait() time.Duration {
@@ -118,13 +127,13 @@ func (p *pace) outcome() {
 	p.outcomes, p.answers = 0, 0
 	p.best = max(p.best, share)
 	switch {
-	case p.best < 0.5:
-		// Most ports were silent from the start: a filter by port, which no patience changes.
+	case p.best < 0.5 || p.steady > 0 && p.gone == 0:
+		// Most ports were silent from the start, or those that answered still do: a filter by port, which no patience changes.
 	case share < p.best/2 && p.cut < cuts:
 		p.cut++
 		p.rate /= 2
 		p.window = max(p.window/2, minWindow)
-	case share > p.best*0.9 && p.rate < p.top:
+	case share > p.best*0.9 && p.rate < p.top && p.gone == 0:
 		p.rate = min(p.rate*1.25, p.top)
 		if p.rate == p.top {
 			p.cut = 0
@@ -132,13 +141,51 @@ func (p *pace) outcome() {
 	}
 }
 
-// patient prepares for asking again: the full wait, and half of the rate where the host seems to have dropped. A host that
-// was mostly silent from the start has a filter, which does not mind.
-func (p *pace) patient() {
-	if p.best >= 0.5 && !p.near {
+// patient prepares for asking again: the full wait, and half of the rate where the host dropped or seems to have. A host that was
+// mostly silent from the start has a filter, which does not mind.
+func (p *pace) patient(dropped bool) {
+	if (dropped || p.best >= 0.5) && !p.near {
 		p.window = max(p.window/2, minWindow)
-		p.rate = max(p.rate/2, p.top/8)
+		p.rate = max(p.rate/2, min(p.top/8, p.rate))
 	}
 	p.patience, p.timeout = true, p.full
 	p.outcomes, p.answers, p.best = 0, 0, 0
+	p.gone = 0
 }
+
+// slowest is the rate below which no loss slows a scan down: slower than this it would not end.
+const slowest = 5
+
+// steadyCanaries in a row raise the rate again, by a quarter.
+const steadyCanaries = 8
+
+// lost notes that a port which answers gave no answer: what is sent gets lost, whatever filters there are. The rate falls to half
+// of what was really sent, which permits may have kept below the rate.
+func (p *pace) lost() {
+	p.gone++
+	p.steady = 0
+	if p.near || p.rate <= slowest {
+		return
+	}
+	now := p.rate
+	if took := p.filled.Sub(p.sentFrom).Seconds(); took > 0.5 {
+		now = min(now, float64(p.sent)/took)
+	}
+	p.rate = max(now/2, slowest)
+	p.window = max(p.window/2, minWindow)
+	p.sent, p.sentFrom = 0, p.filled
+	p.slowdowns++
+}
+
+// kept notes that a port which answers did so again.
+func (p *pace) kept() {
+	if p.steady++; p.steady < steadyCanaries || p.near || p.rate >= p.top {
+		return
+	}
+	p.steady = 0
+	p.rate = min(p.rate*1.25, p.top)
+	p.sent, p.sentFrom = 0, p.filled
+}
+
+// lossy says whether in this pass something got lost that would have been answered, so that silence proves no filter.
+func (p *pace) lossy() bool { return p.gone > 0 }

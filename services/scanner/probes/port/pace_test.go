@@ -122,7 +122,7 @@ func TestPaceTimeoutFollowsTheHost(t *testing.T) {
 	if p.timeout < 900*time.Millisecond || p.timeout > DefaultTimeout {
 		t.Errorf("wait for a far host %v", p.timeout)
 	}
-	p.patient()
+	p.patient(false)
 	for range 50 {
 		p.reply(time.Millisecond)
 	}
@@ -137,8 +137,8 @@ func TestPaceOfAskingAgain(t *testing.T) {
 		dropping.reply(time.Millisecond)
 		filtered.silence()
 	}
-	dropping.patient()
-	filtered.patient()
+	dropping.patient(false)
+	filtered.patient(false)
 	if dropping.rate != 500 || filtered.rate != 1000 {
 		t.Errorf("asks a host that drops at %v/s, one with a filter at %v/s", dropping.rate, filtered.rate)
 	}
@@ -174,7 +174,7 @@ func TestLaneAsksAgainOnlyWhereItHelps(t *testing.T) {
 	if n := lost(true, 0); n != 2 {
 		t.Errorf("a filtered host was asked %d times, want 2", n)
 	}
-	if n := lost(true, 30); n != 3 {
-		t.Errorf("a host that drops was asked %d times, want 3", n)
+	if n := lost(true, 30); n != 5 {
+		t.Errorf("a host that drops was asked %d times, want 5", n)
 	}
 }

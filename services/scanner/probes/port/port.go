@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/platform/portlist"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/ranges"
 )
 
 const (
@@ -27,17 +29,21 @@ const (
 // Probe is the port scan type.
 type Probe struct {
 	scanner  *Scanner
-	controls func() []uint16 // ports that nobody uses
+	controls func() []uint16               // ports that nobody uses
+	udp      func() []udpProtocol          // what is asked over UDP
+	owner    func(netip.Addr) ranges.Owner // whose an address is
 }
 
 // New returns the probe.
-func New() *Probe { return &Probe{scanner: NewScanner(), controls: randomPorts} }
+func New() *Probe {
+	return &Probe{scanner: NewScanner(), controls: randomPorts, udp: udpProtocols, owner: ranges.Of}
+}
 
 // ScanType is PORT.
 func (*Probe) ScanType() modelv1.ScanType { return modelv1.ScanType_SCAN_TYPE_PORT }
 
 // Version names the probe.
-func (*Probe) Version() string { return "port/1" }
+func (*Probe) Version() string { return "port/2" }
 
 // scan is one job under way.
 type scan struct {
@@ -45,16 +51,30 @@ type scan struct {
 	env   probes.Env
 	job   *modelv1.ScanJob
 	addr  netip.Addr
+	owner ranges.Owner
 	ports portlist.Set
-	o     Options
+	// listed says that the job names its ports: nothing else is asked.
+	listed bool
+	// note is what the coverage says of a complete scan.
+	note string
+	o    Options
 }
 
-// Scan looks at the ports of the job's address. It gives one PortsFact, a lead to each open port, and
+// frontPorts are what is asked of an address of a content delivery network or a firewall: it is not the target's, and shows its
+// own ports.
+var frontPorts = []uint16{80, 443}
+
+// Scan looks at the ports of the job's address, over TCP and the few services worth it over UDP. It gives one PortsFact for each,
+// a lead to each open port, and
 //
-//   - complete: every port was asked, and some port answered. Filtered ports count as asked.
-//   - partial: time ran out, single ports are not permitted, or no port answered at all, which may as well be a dead line.
+//   - complete: every port was asked, and some port answered. Filtered ports count as asked. At a content delivery network only
+//     80 and 443 are asked unless the job lists ports or the profile is deep; the reason then says so.
+//   - partial: time ran out, single ports are not permitted, the host dropped what it would have answered, or no port answered
+//     at all, which may as well be a dead line.
 //   - failed: no address, no route, or a list of ports that does not parse.
 //   - not permitted: the guard refuses the address, or the profile is passive.
+//
+// What the scan waits for permits does not count as its time.
 func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) (*probes.Result, error) {
 	if job.GetOptions().GetProfile() == modelv1.Profile_PROFILE_PASSIVE {
 		return outcome(modelv1.Outcome_OUTCOME_NOT_PERMITTED, "the passive profile sends nothing to a target"), nil
@@ -67,13 +87,20 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	if err != nil {
 		return outcome(modelv1.Outcome_OUTCOME_FAILED, err.Error()), nil
 	}
-	s := &scan{probe: p, env: env, job: job, addr: addr, ports: ports}
-	s.o = Options{Guard: env.Guard, Permit: env.Permit}
+	s := &scan{probe: p, env: env, job: job, addr: addr, ports: ports, listed: job.GetOptions().GetPorts() != "", owner: p.owner(addr)}
+	if s.owner.Fronted() && !s.listed && job.GetOptions().GetProfile() != modelv1.Profile_PROFILE_DEEP {
+		s.ports, s.listed = portlist.Of(frontPorts...), true
+		s.note = fmt.Sprintf("the address is of %s, which answers for the target: only ports 80 and 443 were asked", s.owner.Front())
+	}
+	ctx, cancel := s.withBudget(ctx, probes.Budget(job, defaultBudget(ports.Len())))
+	defer cancel()
+	s.o = Options{Guard: env.Guard, Permit: s.env.Permit}
+	if env.Batch != nil {
+		s.o.PermitBatch = env.Batch(addr.String())
+	}
 	if job.GetOptions().GetProfile() == modelv1.Profile_PROFILE_QUICK {
 		s.o.Timeout = quickTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, probes.Budget(job, defaultBudget(ports.Len())))
-	defer cancel()
 	return s.run(ctx)
 }
 
@@ -115,6 +142,18 @@ func outcome(o modelv1.Outcome, reason string) *probes.Result {
 }
 
 func (s *scan) run(ctx context.Context) (*probes.Result, error) {
+	var overUDP *udpResult
+	var beside sync.WaitGroup
+	beside.Go(func() { overUDP = s.lookUDP(ctx) })
+	result, err := s.runTCP(ctx)
+	beside.Wait()
+	if err != nil {
+		return nil, err
+	}
+	return s.addUDP(ctx, result, overUDP)
+}
+
+func (s *scan) runTCP(ctx context.Context) (*probes.Result, error) {
 	host, everywhere, err := s.look(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("scan ports of %s: %w", s.addr, err)
@@ -125,20 +164,39 @@ func (s *scan) run(ctx context.Context) (*probes.Result, error) {
 	if tooManyOpen(host) {
 		return s.collapse(ctx, portlist.Of(host.Open...).ByLikelihood())
 	}
-	result := judge(host, s.ports.Len(), ctx.Err())
+	result := s.judge(host, ctx.Err())
 	if !host.Answered() {
 		return result, nil
 	}
+	fact := s.fact(modelv1.Transport_TRANSPORT_TCP)
+	fact.Open, fact.Closed, fact.Filtered = widen(host.Open), uint32(host.Closed), uint32(host.Filtered)
+	fact.Scanned, fact.Slowdowns = uint32(len(host.Open)+host.Closed+host.Filtered), uint32(host.Slowdowns)
+	return result, s.report(ctx, result, fact, evidenceText(fact))
+}
+
+// fact is a fact about the address without what was found.
+func (s *scan) fact(transport modelv1.Transport) *modelv1.PortsFact {
 	fact := &modelv1.PortsFact{
-		Address:   s.addr.String(),
-		Transport: modelv1.Transport_TRANSPORT_TCP,
-		Open:      widen(host.Open),
-		Scanned:   uint32(len(host.Open) + host.Closed + host.Filtered),
-		Ports:     s.ports.String(),
-		Closed:    uint32(host.Closed),
-		Filtered:  uint32(host.Filtered),
+		Address: s.addr.String(), Transport: transport, Ports: s.ports.String(), Cdn: s.owner.CDN, Waf: s.owner.WAF, Cloud: s.owner.Cloud,
 	}
-	return s.report(ctx, result, fact)
+	if s.owner != (ranges.Owner{}) {
+		fact.RangesDate = ranges.Date()
+	}
+	return fact
+}
+
+// addUDP adds what was seen over UDP. Where nothing was seen, and nothing over TCP either, there is nothing to say.
+func (s *scan) addUDP(ctx context.Context, result *probes.Result, r *udpResult) (*probes.Result, error) {
+	fact := s.udpFact(r)
+	if r.err != nil && result.Outcome == modelv1.Outcome_OUTCOME_COMPLETE {
+		result.Outcome = modelv1.Outcome_OUTCOME_PARTIAL
+		result.Reason = fmt.Sprintf("stopped after %d of %d ports over UDP: %v", fact.GetScanned(), len(r.asked), probes.SafeString(r.err.Error(), 200))
+	}
+	seen := len(fact.GetOpen()) > 0 || fact.GetClosed() > 0
+	if fact.GetScanned() == 0 || !seen && len(result.Observations) == 0 {
+		return result, nil
+	}
+	return result, s.report(ctx, result, fact, udpEvidence(fact))
 }
 
 // look scans the ports, and beside them some that nobody uses: where those are open, it stops.
@@ -166,8 +224,9 @@ func (s *scan) look(ctx context.Context) (host *HostResult, everywhere bool, err
 }
 
 // judge says how far the scan of one host got.
-func judge(host *HostResult, wanted int, ended error) *probes.Result {
+func (s *scan) judge(host *HostResult, ended error) *probes.Result {
 	var refused *netguard.RefusedError
+	wanted := s.ports.Len()
 	asked := wanted - host.Unscanned - host.Denied
 	switch {
 	case host.Denied == wanted && errors.As(host.Err, &refused):
@@ -184,19 +243,26 @@ func judge(host *HostResult, wanted int, ended error) *probes.Result {
 		return outcome(modelv1.Outcome_OUTCOME_PARTIAL, fmt.Sprintf("none of %d ports answered: the host is down, or a filter drops everything", asked))
 	case host.Denied > 0:
 		return outcome(modelv1.Outcome_OUTCOME_PARTIAL, fmt.Sprintf("%d of %d ports are not permitted", host.Denied, wanted))
+	case host.Lossy && host.Filtered > 0:
+		return outcome(modelv1.Outcome_OUTCOME_PARTIAL, fmt.Sprintf(
+			"the host drops connections that it answers at other times, though the scan was slowed down: %d silent ports may be filtered or lost", host.Filtered))
 	default:
-		return outcome(modelv1.Outcome_OUTCOME_COMPLETE, "")
+		return outcome(modelv1.Outcome_OUTCOME_COMPLETE, s.note)
 	}
 }
 
 // report puts the fact with its evidence and the leads into the result.
-func (s *scan) report(ctx context.Context, result *probes.Result, fact *modelv1.PortsFact) (*probes.Result, error) {
-	observation := probes.NewObservation(s.job, "", "ports/tcp")
+func (s *scan) report(ctx context.Context, result *probes.Result, fact *modelv1.PortsFact, text []byte) error {
+	key := "ports/tcp"
+	if fact.GetTransport() == modelv1.Transport_TRANSPORT_UDP {
+		key = "ports/udp"
+	}
+	observation := probes.NewObservation(s.job, "", key)
 	observation.Fact = &modelv1.Observation_Ports{Ports: fact}
 	// The budget is for the target; storing what was seen has time of its own.
-	evidence, err := s.env.Evidence(context.WithoutCancel(ctx), "ports", evidenceText(fact), false)
+	evidence, err := s.env.Evidence(context.WithoutCancel(ctx), "ports", text, false)
 	if err != nil {
-		return nil, fmt.Errorf("store evidence of ports of %s: %w", s.addr, err)
+		return fmt.Errorf("store evidence of ports of %s: %w", s.addr, err)
 	}
 	observation.Evidence = evidence
 	result.Observations = append(result.Observations, observation)
@@ -207,13 +273,13 @@ func (s *scan) report(ctx context.Context, result *probes.Result, fact *modelv1.
 				Value:     s.addr.String(),
 				Address:   s.addr.String(),
 				Port:      port,
-				Transport: modelv1.Transport_TRANSPORT_TCP,
+				Transport: fact.GetTransport(),
 			},
 			ScanTypes: []modelv1.ScanType{modelv1.ScanType_SCAN_TYPE_SERVICE},
 			Relation:  "open port",
 		})
 	}
-	return result, nil
+	return nil
 }
 
 // evidenceText writes down what was seen, as a scan has no raw bytes: it depends on nothing else, so that the same result is
@@ -224,6 +290,12 @@ func evidenceText(fact *modelv1.PortsFact) []byte {
 		fact.GetScanned(), fact.GetClosed(), fact.GetFiltered())
 	if fact.GetAllOpen() {
 		text.WriteString(", takes a connection on every port: open are those that spoke")
+	}
+	if fact.GetSlowdowns() > 0 {
+		fmt.Fprintf(&text, "\nslowed down %d times for a host that dropped", fact.GetSlowdowns())
+	}
+	if fact.GetRangesDate() != "" {
+		fmt.Fprintf(&text, "\nby ranges of %s: cdn %q, waf %q, cloud %q", fact.GetRangesDate(), fact.GetCdn(), fact.GetWaf(), fact.GetCloud())
 	}
 	text.WriteString("\nopen")
 	for _, port := range fact.GetOpen() {

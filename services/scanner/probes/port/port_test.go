@@ -25,6 +25,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/platform/portlist"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/ranges"
 )
 
 // shelf keeps evidence by its hash.
@@ -305,5 +306,48 @@ func TestControlPortsAreUnlikely(t *testing.T) {
 				t.Fatalf("control port %d", port)
 			}
 		}
+	}
+}
+
+// An address of a content delivery network is not the target's: only the web is asked there, and the coverage says so. Ports that
+// somebody lists, and a deep scan, are asked all the same.
+func TestProbeAsksLittleOfAFront(t *testing.T) {
+	cdn := ranges.Owner{CDN: "fastly", Cloud: "aws"}
+	tests := []struct {
+		name    string
+		owner   ranges.Owner
+		options *modelv1.ScanOptions
+		ports   string
+		note    bool
+	}{
+		{"standard at a CDN", cdn, &modelv1.ScanOptions{Profile: modelv1.Profile_PROFILE_STANDARD}, "80,443", true},
+		{"quick at a WAF", ranges.Owner{WAF: "cloudflare"}, &modelv1.ScanOptions{Profile: modelv1.Profile_PROFILE_QUICK}, "80,443", true},
+		{"listed at a CDN", cdn, &modelv1.ScanOptions{Profile: modelv1.Profile_PROFILE_STANDARD, Ports: "9,80,443,8443"}, "9,80,443,8443", false},
+		{"deep at a CDN", cdn, &modelv1.ScanOptions{Profile: modelv1.Profile_PROFILE_DEEP}, "all", false},
+		{"standard in a cloud", ranges.Owner{Cloud: "aws"}, &modelv1.ScanOptions{Profile: modelv1.Profile_PROFILE_STANDARD}, "top1000", false},
+		{"standard elsewhere", ranges.Owner{}, &modelv1.ScanOptions{Profile: modelv1.Profile_PROFILE_STANDARD}, "top1000", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			probe := New()
+			probe.owner = func(netip.Addr) ranges.Owner { return tt.owner }
+			probe.udp = func() []udpProtocol { return []udpProtocol{at("quic", 443)} }
+			job := portJob("127.0.4.9")
+			job.Options = tt.options
+			result, err := probe.Scan(t.Context(), probes.Env{Guard: private(), Blobs: new(shelf)}, job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fact := result.Observations[0].GetPorts()
+			if fact.GetPorts() != tt.ports || fact.GetCdn() != tt.owner.CDN || fact.GetWaf() != tt.owner.WAF || fact.GetCloud() != tt.owner.Cloud {
+				t.Errorf("%v", fact)
+			}
+			if (fact.GetRangesDate() != "") != (tt.owner != ranges.Owner{}) {
+				t.Errorf("date %q", fact.GetRangesDate())
+			}
+			if result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || tt.note != strings.Contains(result.Reason, "only ports 80 and 443") {
+				t.Errorf("%v %q", result.Outcome, result.Reason)
+			}
+		})
 	}
 }

@@ -29,6 +29,9 @@ type Options struct {
 	Guard *netguard.Guard
 	// Permit takes cost permits for connects to host and may wait; nil: nothing limits but Rate.
 	Permit func(ctx context.Context, host string, cost int) error
+	// PermitBatch is how many permits are asked for at once; 0 is permitBatch. It is less for a host whose rate is so low that
+	// as many in one go would break it.
+	PermitBatch int
 	// Rate is the highest number of connects a second to one host; 0 is DefaultRate. Loopback addresses are this machine
 	// and have no limit but Permit.
 	Rate float64
@@ -45,6 +48,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
+	}
+	if o.PermitBatch <= 0 || o.PermitBatch > permitBatch {
+		o.PermitBatch = permitBatch
 	}
 	if o.InFlight <= 0 {
 		o.InFlight = min(descriptorLimit()/2, MaxInFlight)
@@ -65,6 +71,10 @@ type HostResult struct {
 	Denied int
 	// Unscanned is the number of ports that the scan did not come to, because the context or Err ended it.
 	Unscanned int
+	// Slowdowns is how often the scan was slowed down because the host dropped what it answers otherwise.
+	Slowdowns int
+	// Lossy says that it still dropped such in the end: among the filtered ports may be open ones.
+	Lossy bool
 	// Err is why this host was given up: a refusal of the guard, of the permits, or no route.
 	Err error
 }
@@ -78,6 +88,8 @@ func (r *HostResult) merge(l *lane) {
 	r.Closed += l.closed
 	r.Filtered += len(l.silent)
 	r.Denied += l.denied
+	r.Slowdowns += l.pace.slowdowns
+	r.Lossy = r.Lossy || len(l.silent) > 0 && l.lossy()
 	if r.Err == nil {
 		r.Err = l.err
 	}

@@ -38,7 +38,7 @@ func redis(t *talk) *modelv1.ServiceFact {
 	} else {
 		setProduct(fact, "Redis", "redis", "redis", values["redis_version"])
 	}
-	detail(fact, "redis.os", values["os"])
+	setSystem(fact, values["os"])
 	detail(fact, "redis.mode", values["redis_mode"])
 	if fact.GetVersion() != "" {
 		proven(fact, "PING: PONG; INFO: version "+fact.GetVersion())

@@ -79,8 +79,8 @@ func zkVersion(t *talk) string {
 	return version
 }
 
-// cassandra asks for the options of the native protocol, version 4, then starts up to hear whether it wants a password; no
-// query is sent (native_protocol_v4.spec).
+// cassandra asks for the options of the native protocol, version 4, then starts up to hear whether it wants a password
+// (native_protocol_v4.spec).
 func cassandra(t *talk) *modelv1.ServiceFact {
 	if t.send([]byte{0x04, 0, 0, 0, 0x05, 0, 0, 0, 0}) != nil {
 		return nil
@@ -113,10 +113,54 @@ func cassandra(t *talk) *modelv1.ServiceFact {
 	case err != nil:
 	case opcode == 0x02:
 		detail(fact, "cassandra.authentication", "none")
+		cassandraVersion(t, fact)
 	case opcode == 0x03:
 		detail(fact, "cassandra.authentication", "required")
 	}
 	return fact
+}
+
+// cassandraVersion reads the version from the table that every node keeps about itself: that it may be read is the proof.
+func cassandraVersion(t *talk, fact *modelv1.ServiceFact) {
+	const query = "SELECT release_version FROM system.local"
+	body := append(binary.BigEndian.AppendUint32(nil, uint32(len(query))), query...)
+	body = append(body, 0, 1, 0) // consistency ONE, no flags
+	if t.send(append(binary.BigEndian.AppendUint32([]byte{0x04, 0, 0, 2, 0x07}, uint32(len(body))), body...)) != nil {
+		return
+	}
+	opcode, rows, err := t.cqlFrame()
+	if err != nil || opcode != 0x08 {
+		return
+	}
+	version, err := parseOneValue(rows)
+	if err != nil {
+		return
+	}
+	setProduct(fact, "Apache Cassandra", "apache", "cassandra", version)
+	proven(fact, query+": "+version)
+}
+
+// parseOneValue reads a result of one column and one row (native_protocol_v4.spec, section 4.2.5.2): kind, flags, columns, keyspace
+// and table, name and type of the column, number of rows, the value behind its length.
+func parseOneValue(body []byte) (string, error) {
+	if len(body) < 12 || binary.BigEndian.Uint32(body) != 2 || binary.BigEndian.Uint32(body[4:]) != 1 || binary.BigEndian.Uint32(body[8:]) != 1 {
+		return "", errNotIt
+	}
+	rest := body[12:]
+	for range 3 { // keyspace, table, column
+		if len(rest) < 2 || int(binary.BigEndian.Uint16(rest)) > len(rest)-2 {
+			return "", errNotIt
+		}
+		rest = rest[2+int(binary.BigEndian.Uint16(rest)):]
+	}
+	if len(rest) < 10 || binary.BigEndian.Uint32(rest[2:]) < 1 {
+		return "", errNotIt
+	}
+	size := binary.BigEndian.Uint32(rest[6:])
+	if uint64(size) > uint64(len(rest)-10) {
+		return "", errNotIt
+	}
+	return string(rest[10 : 10+size]), nil
 }
 
 // cqlFrame reads one frame: version with the direction bit, flags, stream, opcode, length.

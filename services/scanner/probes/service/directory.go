@@ -2,7 +2,6 @@ package service
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -10,9 +9,13 @@ import (
 )
 
 // ldapRootDSE searches for the entry that a server shows to everybody about itself (RFC 4512 section 5.1), and of it only
-// the extensions and the vendor.
+// the extensions, the vendor, what it holds and its kind.
 func ldapRootDSE() []byte {
-	attributes := berSequence(0x30, berText(0x04, "supportedExtension"), berText(0x04, "vendorName"), berText(0x04, "vendorVersion"))
+	var list [][]byte
+	for _, name := range []string{"supportedExtension", "vendorName", "vendorVersion", "namingContexts", "dnsHostName", "objectClass"} {
+		list = append(list, berText(0x04, name))
+	}
+	attributes := berSequence(0x30, list...)
 	search := berSequence(0x63, // SearchRequest
 		berText(0x04, ""),            // base: the root
 		[]byte{0x0a, 1, 0},           // scope: the base alone
@@ -39,7 +42,8 @@ func berSequence(tag byte, parts ...[]byte) []byte {
 // startTLS is the name of the extension (RFC 4511 section 4.14.1).
 const startTLS = "1.3.6.1.4.1.1466.20037"
 
-// ldap searches the root of the directory; nobody binds, and no entry of the directory is asked for.
+// ldap searches the root of the directory and, where that names what the directory holds, for one entry below it without any of
+// its attributes: that it is found without a bind is the proof.
 func ldap(t *talk) *modelv1.ServiceFact {
 	if t.send(ldapRootDSE()) != nil {
 		return nil
@@ -49,8 +53,9 @@ func ldap(t *talk) *modelv1.ServiceFact {
 		return err == nil
 	})
 	t.collect() // the entry, and the end of the search behind it
-	message, _, err := berElement(t.rest())
-	if err != nil || t.rest()[0] != 0x30 {
+	answer := t.rest()
+	message, _, err := berElement(answer)
+	if err != nil || answer[0] != 0x30 {
 		return nil
 	}
 	id, operation, err := berElement(message)
@@ -62,13 +67,64 @@ func ldap(t *talk) *modelv1.ServiceFact {
 		return nil
 	}
 	fact := named("ldap")
-	fact.Starttls = bytes.Contains(t.rest(), []byte(startTLS))
-	detail(fact, "ldap.starttls", fmt.Sprint(fact.GetStarttls()))
-	detail(fact, "ldap.vendor", ldapValue(t.rest(), "vendorName"))
-	version := ldapValue(t.rest(), "vendorVersion")
-	detail(fact, "ldap.version", version)
-	fact.Version = safe(version, maxName)
+	ldapDetails(fact, answer)
+	if base := ldapValue(answer, "namingContexts"); base != "" && len(base) < 100 && t.prober.thorough {
+		t.taken = len(t.raw)
+		if t.send(ldapBelow(base)) == nil {
+			t.gather(t.patience.step, func(rest []byte) bool {
+				_, _, err := berElement(rest)
+				return err == nil
+			})
+			if name := ldapEntry(t.rest()); name != "" {
+				proven(fact, "search below "+base+" without a bind: found "+name)
+			}
+		}
+	}
 	return fact
+}
+
+// ldapDetails notes what the root says of the server.
+func ldapDetails(fact *modelv1.ServiceFact, answer []byte) {
+	fact.Starttls = bytes.Contains(answer, []byte(startTLS))
+	detail(fact, "ldap.starttls", fmt.Sprint(fact.GetStarttls()))
+	detail(fact, "ldap.vendor", ldapValue(answer, "vendorName"))
+	version := ldapValue(answer, "vendorVersion")
+	detail(fact, "ldap.version", version)
+	detail(fact, "ldap.base", ldapValue(answer, "namingContexts"))
+	host := ldapValue(answer, "dnsHostName")
+	detail(fact, "ldap.host", host)
+	switch lower := strings.ToLower(version); {
+	case strings.HasPrefix(lower, "389-directory/"):
+		setProduct(fact, "389 Directory Server", "port389", "389-ds-base", versionAfter(lower, "389-directory/"))
+	case bytes.Contains(answer, []byte("OpenLDAProotDSE")):
+		setProduct(fact, "OpenLDAP", "openldap", "openldap", "")
+	case host != "":
+		setProduct(fact, "Microsoft Active Directory", "", "", "")
+	default:
+		fact.Version = safe(version, maxName)
+	}
+}
+
+// ldapBelow searches one level below base for one entry and none of its attributes ("1.1", RFC 4511 section 4.5.1.8).
+func ldapBelow(base string) []byte {
+	search := berSequence(0x63, berText(0x04, base), []byte{0x0a, 1, 1}, []byte{0x0a, 1, 0}, []byte{0x02, 1, 1}, []byte{0x02, 1, 3}, []byte{0x01, 1, 0},
+		berText(0x87, "objectClass"), berSequence(0x30, berText(0x04, "1.1")))
+	return berSequence(0x30, []byte{0x02, 1, 2}, search)
+}
+
+// ldapEntry reads the name of the entry that was found.
+func ldapEntry(answer []byte) string {
+	outer := &elements{answer}
+	message, ok := outer.into(tagSequence)
+	if !ok || !message.skip(1) {
+		return ""
+	}
+	entry, ok := message.into(0x64)
+	if !ok {
+		return ""
+	}
+	_, name, _ := entry.next()
+	return string(name)
 }
 
 // berElement divides an element of BER into its content and what follows (X.690): short and long lengths up to four bytes.
@@ -110,86 +166,6 @@ func ldapValue(data []byte, name string) string {
 		return ""
 	}
 	return string(value)
-}
-
-// smb negotiates a dialect of SMB 2 and 3 and, on another connection, asks for SMB 1 ([MS-SMB2] 2.2.3, [MS-CIFS] 2.2.4.52).
-func smb(t *talk) *modelv1.ServiceFact {
-	if t.send(smb2Negotiate()) != nil {
-		return nil
-	}
-	body, err := t.netbios()
-	if err != nil || len(body) < 64+8 || !bytes.HasPrefix(body, []byte("\xfeSMB")) {
-		if bytes.HasPrefix(body, []byte("\xffSMB")) {
-			fact := named("smb")
-			detail(fact, "smb.v1", "true")
-			return fact
-		}
-		if smb1Offered(t) { // knows nothing newer
-			fact := named("smb")
-			detail(fact, "smb.v1", "true")
-			return fact
-		}
-		return nil
-	}
-	fact := named("smb")
-	detail(fact, "smb.dialect", fmt.Sprintf("%x", binary.LittleEndian.Uint16(body[68:])))
-	signing := "off"
-	switch mode := binary.LittleEndian.Uint16(body[66:]); {
-	case mode&2 != 0:
-		signing = "required"
-	case mode&1 != 0:
-		signing = "enabled"
-	}
-	detail(fact, "smb.signing", signing)
-	if smb1Offered(t) {
-		detail(fact, "smb.v1", "true")
-	}
-	return fact
-}
-
-func smb2Negotiate() []byte {
-	packet := make([]byte, 64+36)
-	copy(packet, "\xfeSMB\x40\x00")
-	body := packet[64:]
-	body[0], body[2], body[4] = 36, 4, 1 // size of the structure, four dialects, signing enabled
-	copy(body[12:28], "riskprofiler-id.")
-	for _, dialect := range []uint16{0x0202, 0x0210, 0x0300, 0x0302} {
-		packet = binary.LittleEndian.AppendUint16(packet, dialect)
-	}
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(packet))), packet...)
-}
-
-// smb1Offered asks for nothing but NT LM 0.12.
-func smb1Offered(t *talk) bool {
-	other, err := t.another()
-	if err != nil {
-		return false
-	}
-	defer t.done(other)
-	packet := make([]byte, 32)
-	copy(packet, "\xffSMB\x72")
-	packet[9], packet[10], packet[11] = 0x18, 0x01, 0x28
-	packet = append(packet, 0, 12, 0)
-	packet = append(packet, "\x02NT LM 0.12\x00"...)
-	if other.send(append(binary.BigEndian.AppendUint32(nil, uint32(len(packet))), packet...)) != nil {
-		return false
-	}
-	body, err := other.netbios()
-	// Words of the answer: the dialect, which is 0xffff where none was liked.
-	return err == nil && len(body) >= 35 && bytes.HasPrefix(body, []byte("\xffSMB\x72")) && body[32] > 1 && binary.LittleEndian.Uint16(body[33:]) != 0xffff
-}
-
-// netbios reads one message of the session service over TCP ([MS-SMB2] 2.1).
-func (t *talk) netbios() ([]byte, error) {
-	head, err := t.take(4)
-	if err != nil {
-		return nil, err
-	}
-	size := binary.BigEndian.Uint32(head)
-	if head[0] != 0 || size > 32<<10 {
-		return nil, errNotIt
-	}
-	return t.take(int(size))
 }
 
 // maxModules bounds the modules of an rsync daemon that are tried.

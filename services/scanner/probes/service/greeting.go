@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
@@ -20,6 +21,9 @@ func greetingComplete(said []byte) bool {
 	}
 	if size, ok := mysqlPacketSize(said); ok {
 		return len(said) >= size
+	}
+	if isOpenWire(said) {
+		return uint64(len(said)) >= 4+uint64(binary.BigEndian.Uint32(said))
 	}
 	if !bytes.HasSuffix(said, []byte("\n")) {
 		return false
@@ -70,6 +74,8 @@ func greet(t *talk) *modelv1.ServiceFact {
 		return nats(t)
 	case strings.HasPrefix(text, "( success ( "):
 		return named("svn")
+	case isOpenWire(said):
+		return openWire(t)
 	case strings.HasPrefix(text, "HTTP/"):
 		t.hint = "http"
 		return nil
@@ -86,6 +92,11 @@ func greet(t *talk) *modelv1.ServiceFact {
 // replyGreeting tells FTP, SMTP and NNTP apart, whose greetings all begin with a number.
 func replyGreeting(t *talk, lower string) *modelv1.ServiceFact {
 	switch {
+	case strings.HasPrefix(lower, "220 vmware authentication daemon"):
+		fact := named("vmware-auth")
+		setProduct(fact, "VMware Authentication Daemon", "vmware", "esxi", "")
+		fact.Cpe = nil // its version is not that of ESXi
+		return fact
 	case strings.HasPrefix(lower, "200 ") || strings.HasPrefix(lower, "201 "):
 		if strings.Contains(lower, "nntp") || strings.Contains(lower, "news") || t.prober.port == 119 {
 			return named("nntp")

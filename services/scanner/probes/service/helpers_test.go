@@ -99,7 +99,7 @@ func serveOn(t testing.TB, listener net.Listener, talk handler) uint16 {
 func hurried(bool) patience {
 	return patience{
 		dial: 2 * time.Second, banner: 700 * time.Millisecond, step: time.Second, gap: time.Second,
-		settle: 20 * time.Millisecond, grace: 50 * time.Millisecond, slow: 400 * time.Millisecond, budget: 8 * time.Second,
+		settle: 20 * time.Millisecond, grace: 50 * time.Millisecond, slow: 400 * time.Millisecond, udp: 250 * time.Millisecond, budget: 8 * time.Second,
 	}
 }
 

@@ -214,8 +214,7 @@ func TestOutcomes(t *testing.T) {
 	}{
 		"refused by the guard": {probes.Env{Guard: netguard.New(netguard.Options{})}, job(func(*modelv1.ScanJob) {}), modelv1.Outcome_OUTCOME_NOT_PERMITTED, "127.0.0.1"},
 		"passive":              {private, job(func(j *modelv1.ScanJob) { j.Options.Profile = modelv1.Profile_PROFILE_PASSIVE }), modelv1.Outcome_OUTCOME_NOT_PERMITTED, "passive"},
-		"no port":              {private, job(func(j *modelv1.ScanJob) { j.Target.Port = 0 }), modelv1.Outcome_OUTCOME_FAILED, "no TCP port"},
-		"udp":                  {private, job(func(j *modelv1.ScanJob) { j.Target.Transport = modelv1.Transport_TRANSPORT_UDP }), modelv1.Outcome_OUTCOME_FAILED, "no TCP port"},
+		"no port":              {private, job(func(j *modelv1.ScanJob) { j.Target.Port = 0 }), modelv1.Outcome_OUTCOME_FAILED, "names no port"},
 		"no address":           {private, job(func(j *modelv1.ScanJob) { j.Target = &modelv1.Target{Port: 9} }), modelv1.Outcome_OUTCOME_FAILED, "no address"},
 		"no permits":           {probes.Env{Guard: private.Guard, Permit: gone}, job(func(*modelv1.ScanJob) {}), modelv1.Outcome_OUTCOME_FAILED, "the bucket is gone"},
 	}
@@ -262,7 +261,7 @@ func TestTextIsSafe(t *testing.T) {
 
 func checkSafe(t testing.TB, fact *modelv1.ServiceFact) {
 	t.Helper()
-	texts := append([]string{fact.GetName(), fact.GetProduct(), fact.GetVersion(), fact.GetBanner(), fact.GetProof()}, fact.GetCpe()...)
+	texts := append([]string{fact.GetName(), fact.GetProduct(), fact.GetVersion(), fact.GetBanner(), fact.GetProof(), fact.GetOs(), fact.GetDistribution(), fact.GetPackageVersion()}, fact.GetCpe()...)
 	texts = append(texts, fact.GetWeakAlgorithms()...)
 	for key, value := range fact.GetDetails() {
 		texts = append(texts, key, value)

@@ -61,7 +61,7 @@ func TestProtocolsOfTheirOwnPorts(t *testing.T) {
 			answer: answerRPC("risp" + be32(1) + be32(0) + be32(0) + be32(0) + be32(0) + program(100000, 2, 6, 111) + program(100003, 3, 6, 2049) + program(100003, 4, 6, 2049) + program(400001, 1, 6, 9) + be32(0))}}),
 			want{name: "rpcbind", details: map[string]string{"rpcbind.programs": "portmapper,nfs,400001"}}},
 		"bind": {"dns", conversation([]exchange{{begins: string(versionBind), answer: chaos("9.16.1-Ubuntu")}}),
-			want{name: "dns", product: "ISC BIND", version: "9.16.1-ubuntu", details: map[string]string{"dns.version": "9.16.1-Ubuntu"}}},
+			want{name: "dns", product: "ISC BIND", version: "9.16.1", details: map[string]string{"dns.version": "9.16.1-Ubuntu"}}},
 		"dnsmasq":                         {"dns", conversation([]exchange{{begins: string(versionBind), answer: chaos("dnsmasq-2.85")}}), want{name: "dns", product: "dnsmasq", version: "2.85"}},
 		"a name server that does not say": {"dns", conversation([]exchange{{begins: string(versionBind), answer: "\x00\x1e\x72\x70\x84\x05" + string(versionBind[6:])}}), want{name: "dns"}},
 		"kafka":                           {"kafka", conversation([]exchange{{begins: "\x00\x00\x00\x16\x00\x12", size: 26, answer: be32(10) + "risp" + "\x00\x00\x00\x00\x00\x00"}}), want{name: "kafka", product: "Apache Kafka"}},

@@ -23,6 +23,7 @@ type patience struct {
 	settle time.Duration // after an answer that seems to be over
 	grace  time.Duration // for a banner, before the service is spoken to
 	slow   time.Duration // before the minimum rate counts
+	udp    time.Duration // for the answer to one datagram
 	budget time.Duration // for the whole port
 }
 
@@ -37,6 +38,7 @@ func patienceOf(quick bool) patience {
 		settle: 100 * time.Millisecond,
 		grace:  300 * time.Millisecond,
 		slow:   probes.SlowAfter,
+		udp:    time.Second,
 		budget: 8 * time.Second,
 	}
 	if quick {

@@ -47,7 +47,7 @@ func (t *talk) command(text string) (code string, lines []string, err error) {
 	return t.reply()
 }
 
-// smtp asks for the extensions (RFC 5321 section 4.1.1.1). No mail is sent and no address asked for.
+// smtp asks for the extensions (RFC 5321 section 4.1.1.1). No mail is sent.
 func smtp(t *talk) *modelv1.ServiceFact {
 	code, greeting, err := t.reply()
 	if err != nil {
@@ -67,10 +67,35 @@ func smtp(t *talk) *modelv1.ServiceFact {
 		extensions := strings.Join(lines[1:], ",")
 		detail(fact, "smtp.extensions", extensions)
 		fact.Starttls = hasWord(lines, "STARTTLS")
+		if t.prober.thorough {
+			smtpRelay(t, fact)
+		}
 	}
 	_ = t.send([]byte("QUIT\r\n"))
 	return fact
 }
+
+// smtpRelay asks whether a stranger may send mail to a domain that is nobody's (RFC 6761 section 6.4), from no sender, as bounces are. No
+// mail is sent: it takes the question back. Who takes such a recipient takes any.
+func smtpRelay(t *talk, fact *modelv1.ServiceFact) {
+	if code, _, err := t.command("MAIL FROM:<>"); err != nil || code != "250" {
+		return
+	}
+	code, lines, err := t.command("RCPT TO:<scan@" + relayDomain + ">")
+	if err != nil {
+		return
+	}
+	if code == "250" || code == "251" {
+		proven(fact, "RCPT TO:<scan@"+relayDomain+"> from a stranger: "+code+" "+strings.Join(lines, " "))
+		detail(fact, "smtp.relay", "open")
+	} else {
+		detail(fact, "smtp.relay", "refused")
+	}
+	_, _, _ = t.command("RSET")
+}
+
+// relayDomain is nobody's (RFC 2606).
+const relayDomain = "relay-test.example.invalid"
 
 // pop3 asks for the capabilities (RFC 2449).
 func pop3(t *talk) *modelv1.ServiceFact {

@@ -15,23 +15,33 @@ import (
 
 // prober looks at one port.
 type prober struct {
-	env      probes.Env
-	connect  func(ctx context.Context, network, address string) (net.Conn, error) // of one session: one address for all
-	reach    string                                                               // address, or name, to connect to
-	host     string                                                               // name to present; empty for a plain address
-	port     uint16
-	patience patience
-	thorough bool // also asks for protocols that are not usual on the port
+	env       probes.Env
+	connect   func(ctx context.Context, network, address string) (net.Conn, error) // of one session: one address for all
+	reach     string                                                               // address, or name, to connect to
+	host      string                                                               // name to present; empty for a plain address
+	port      uint16
+	transport modelv1.Transport
+	courtesy  *probes.Courtesy // nil in tests that have no host to be polite to
+	patience  patience
+	thorough  bool // also asks for protocols that are not usual on the port, and for more of those that answer
 }
 
 // dial connects, in clear text.
-func (p *prober) dial(ctx context.Context) (net.Conn, error) {
+func (p *prober) dial(ctx context.Context) (net.Conn, error) { return p.dialPort(ctx, p.port) }
+
+// dialPort connects to a port of the same host: the scan's own, or one that the service named.
+func (p *prober) dialPort(ctx context.Context, port uint16) (net.Conn, error) {
 	if err := p.env.TakePermits(ctx, p.reach, 1); err != nil {
 		return nil, fmt.Errorf("take permits for %s: %w", p.reach, err)
 	}
 	dialing, cancel := context.WithTimeout(ctx, p.patience.dial)
 	defer cancel()
-	return p.connect(dialing, "tcp", net.JoinHostPort(p.reach, strconv.Itoa(int(p.port))))
+	conn, err := p.connect(dialing, "tcp", net.JoinHostPort(p.reach, strconv.Itoa(int(port))))
+	if err != nil && p.courtesy != nil {
+		// Only connections that break off before a word was said: services hang up on strange words, and that asks for nothing.
+		p.courtesy.Failed(ctx, err)
+	}
+	return conn, err
 }
 
 // dialTLS connects and shakes hands. spoke says whether the service answered with TLS, though the handshake may have failed.

@@ -105,6 +105,11 @@ func nameProduct(fact *modelv1.ServiceFact, text string, known []product) {
 			version = versionAfter(lower, p.version)
 		}
 		setProduct(fact, p.name, p.vendor, p.product, version)
+		// Many put their distribution in brackets: "Apache/2.4.52 (Ubuntu)". That of a package's own revision is noted apart.
+		if fact.GetDistribution() == "" {
+			setPackage(fact, p.product, text, "")
+			systemIn(fact, text)
+		}
 		return
 	}
 }

@@ -21,6 +21,8 @@ type want struct {
 	name, product, version, cpe string
 	unauthenticated             bool
 	starttls                    bool
+	distribution                string // empty: not looked at, like packageVersion and os
+	packageVersion, os          string
 	details                     map[string]string
 	weak                        []string
 }
@@ -30,6 +32,15 @@ func (w want) check(t *testing.T, fact *modelv1.ServiceFact) {
 	got := want{name: fact.GetName(), product: fact.GetProduct(), version: fact.GetVersion(), unauthenticated: fact.GetUnauthenticated(), starttls: fact.GetStarttls()}
 	if w.cpe != "" {
 		got.cpe = strings.Join(fact.GetCpe(), " ")
+	}
+	if w.distribution != "" {
+		got.distribution = fact.GetDistribution()
+	}
+	if w.packageVersion != "" {
+		got.packageVersion = fact.GetPackageVersion()
+	}
+	if w.os != "" {
+		got.os = fact.GetOs()
 	}
 	if w.weak != nil {
 		got.weak = fact.GetWeakAlgorithms()
@@ -153,7 +164,7 @@ func TestServicesThatSpeakFirst(t *testing.T) {
 		},
 		"mysql": {
 			script("\x4a\x00\x00\x00\x0a8.0.34-0ubuntu0.22.04.1\x00\x08\x00\x00\x00abcdefgh\x00\xff\xff\xff\x02\x00\xff\xc1\x15\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00ijklmnopqrst\x00caching_\x00", nil),
-			want{name: "mysql", product: "MySQL", version: "8.0.34", cpe: "cpe:2.3:a:oracle:mysql:8.0.34:*:*:*:*:*:*:*", details: map[string]string{"mysql.tls": "true"}},
+			want{name: "mysql", product: "MySQL", version: "8.0.34", starttls: true, distribution: "Ubuntu:22.04:LTS", packageVersion: "8.0.34-0ubuntu0.22.04.1", cpe: "cpe:2.3:a:oracle:mysql:8.0.34:*:*:*:*:*:*:*", details: map[string]string{"mysql.tls": "true"}},
 		},
 		"mariadb that refuses": {
 			script("\x45\x00\x00\x00\xff\x6a\x04Host '10.1.2.3' is not allowed to connect to this MariaDB server\x00\x00", nil),
@@ -246,7 +257,7 @@ func TestServicesThatWait(t *testing.T) {
 		},
 		"postgresql": {
 			conversation([]exchange{{begins: string(sslRequest), answer: "S"}}, []exchange{{begins: string(pgStartup()), answer: "R" + be32(23) + be32(10) + "SCRAM-SHA-256\x00\x00"}}),
-			want{name: "postgresql", product: "PostgreSQL", details: map[string]string{"postgresql.tls": "true", "postgresql.authentication": "sasl"}},
+			want{name: "postgresql", product: "PostgreSQL", starttls: true, details: map[string]string{"postgresql.tls": "true", "postgresql.authentication": "sasl"}},
 		},
 		"postgresql that refuses": {
 			conversation([]exchange{{begins: string(sslRequest), answer: "N"}}, []exchange{{begins: string(pgStartup()), answer: "E" + be32(4+37) + "SFATAL\x00C28000\x00Mno pg_hba.conf entry\x00\x00"}}),

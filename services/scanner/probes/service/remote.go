@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"strconv"
 	"strings"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
@@ -64,117 +63,6 @@ func rmi(t *talk) *modelv1.ServiceFact {
 	return named("rmi")
 }
 
-// rpcbind asks for the table of programs (RFC 1833 section 3, procedure DUMP).
-func rpcbind(t *talk) *modelv1.ServiceFact {
-	const xid = 0x72697370
-	call := binary.BigEndian.AppendUint32(nil, 0x80000000|40)
-	for _, word := range []uint32{xid, 0, 2, 100000, 2, 4, 0, 0, 0, 0} { // call, RPC 2, portmapper 2, DUMP, no credentials
-		call = binary.BigEndian.AppendUint32(call, word)
-	}
-	if t.send(call) != nil {
-		return nil
-	}
-	head, err := t.take(4)
-	if err != nil {
-		return nil
-	}
-	size := binary.BigEndian.Uint32(head) &^ 0x80000000
-	if size < 12 || size > 32<<10 {
-		return nil
-	}
-	body, err := t.take(int(size))
-	if err != nil || binary.BigEndian.Uint32(body) != xid || binary.BigEndian.Uint32(body[4:]) != 1 {
-		return nil
-	}
-	fact := named("rpcbind")
-	detail(fact, "rpcbind.programs", strings.Join(rpcPrograms(body), ","))
-	return fact
-}
-
-// rpcPrograms reads the programs of an accepted reply: a list of program, version, protocol and port, each behind a one.
-func rpcPrograms(body []byte) []string {
-	if len(body) < 24 || binary.BigEndian.Uint32(body[8:]) != 0 || binary.BigEndian.Uint32(body[20:]) != 0 {
-		return nil
-	}
-	names := map[uint32]string{100000: "portmapper", 100003: "nfs", 100005: "mountd", 100021: "nlockmgr", 100024: "status", 100227: "nfs_acl"}
-	var programs []string
-	seen := make(map[string]bool)
-	for list := body[24:]; len(list) >= 20 && binary.BigEndian.Uint32(list) == 1 && len(programs) < 64; list = list[20:] {
-		number := binary.BigEndian.Uint32(list[4:])
-		name := names[number]
-		if name == "" {
-			name = strconv.FormatUint(uint64(number), 10)
-		}
-		if !seen[name] {
-			seen[name] = true
-			programs = append(programs, name)
-		}
-	}
-	return programs
-}
-
-// versionBind asks a name server for its version: TXT of version.bind in class CHAOS.
-var versionBind = []byte("\x00\x1e\x72\x70\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07version\x04bind\x00\x00\x10\x00\x03")
-
-func dnsOverTCP(t *talk) *modelv1.ServiceFact {
-	if t.send(versionBind) != nil {
-		return nil
-	}
-	head, err := t.take(2)
-	if err != nil {
-		return nil
-	}
-	message, err := t.take(int(binary.BigEndian.Uint16(head)))
-	if err != nil || len(message) < 12 || message[0] != 0x72 || message[1] != 0x70 || message[2]&0x80 == 0 {
-		return nil
-	}
-	fact := named("dns")
-	version := chaosText(message)
-	detail(fact, "dns.version", version)
-	fact.Banner = safe(version, maxBanner)
-	if number := versionAfter(strings.ToLower(version), "bind "); number != "" {
-		setProduct(fact, "ISC BIND", "isc", "bind", number)
-	} else if number := versionAfter(strings.ToLower(version), "dnsmasq-"); number != "" {
-		setProduct(fact, "dnsmasq", "thekelleys", "dnsmasq", number)
-	} else if number := versionAfter(strings.ToLower(version), "unbound "); number != "" {
-		setProduct(fact, "Unbound", "nlnetlabs", "unbound", number)
-	} else if version != "" && isDigit(version[0]) {
-		// BIND says only the number.
-		setProduct(fact, "ISC BIND", "isc", "bind", versionAfter("v"+strings.ToLower(version), "v"))
-	}
-	return fact
-}
-
-// chaosText reads the first text of the first answer.
-func chaosText(message []byte) string {
-	if len(message) < 12 || binary.BigEndian.Uint16(message[6:]) == 0 {
-		return ""
-	}
-	// The question is ours, so that its length is known; the answer begins with a pointer to its name or the name itself.
-	question := len(versionBind) - 2 - 12
-	if len(message) < 12+question {
-		return ""
-	}
-	answer := message[12+question:]
-	for len(answer) > 0 && answer[0] != 0 && answer[0] < 0xc0 {
-		label := int(answer[0]) + 1
-		if label > len(answer) {
-			return ""
-		}
-		answer = answer[label:]
-	}
-	skip := 1
-	if len(answer) > 0 && answer[0] >= 0xc0 {
-		skip = 2
-	}
-	// Type, class, TTL, length, then a text behind its length.
-	if len(answer) < skip+11 || binary.BigEndian.Uint16(answer[skip:]) != 16 {
-		return ""
-	}
-	text := answer[skip+10:]
-	return string(text[1:min(1+int(text[0]), len(text))])
-}
-
 // rtsp asks for the options (RFC 2326 section 10.1).
 func rtsp(t *talk) *modelv1.ServiceFact {
 	if t.send([]byte("OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: "+userAgent+"\r\n\r\n")) != nil {
@@ -190,24 +78,6 @@ func rtsp(t *talk) *modelv1.ServiceFact {
 			detail(fact, "rtsp.server", value)
 		}
 	}
-	return fact
-}
-
-// socks offers to connect without credentials (RFC 1928 section 3), and leaves: no connection is asked for.
-func socks(t *talk) *modelv1.ServiceFact {
-	if t.send([]byte{5, 1, 0}) != nil {
-		return nil
-	}
-	choice, err := t.take(2)
-	if err != nil || choice[0] != 5 || choice[1] != 0 && choice[1] != 0xff || len(t.rest()) > 0 {
-		return nil
-	}
-	fact := named("socks")
-	authentication := "required"
-	if choice[1] == 0 {
-		authentication = "none"
-	}
-	detail(fact, "socks.authentication", authentication)
 	return fact
 }
 

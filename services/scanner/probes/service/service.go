@@ -25,12 +25,12 @@ func New() *Probe { return &Probe{patience: patienceOf} }
 func (*Probe) ScanType() modelv1.ScanType { return modelv1.ScanType_SCAN_TYPE_SERVICE }
 
 // Version names the probe.
-func (*Probe) Version() string { return "service/1" }
+func (*Probe) Version() string { return "service/2" }
 
-// Scan looks at the one TCP port of the job. It gives one ServiceFact, and leads for the scan types that can look further:
+// Scan looks at the one TCP or UDP port of the job. It gives one ServiceFact, and leads for the scan types that can look further:
 //
 //   - complete: the port was spoken to, also where what speaks there could not be told; or it refuses connections, and
-//     there is no service.
+//     there is no service. Over UDP also where nothing answered three times: such a port has no service that shows itself.
 //   - partial: the port did not answer in time, or time ran out before the service could be told.
 //   - failed: the job names no port or no address, there is no route, or a mistake of the probe's own.
 //   - not permitted: the guard refuses the address, or the profile is passive.
@@ -39,23 +39,29 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	switch {
 	case options.GetProfile() == modelv1.Profile_PROFILE_PASSIVE:
 		return outcome(modelv1.Outcome_OUTCOME_NOT_PERMITTED, "the passive profile sends nothing to a target"), nil
-	case target.GetPort() == 0 || target.GetTransport() == modelv1.Transport_TRANSPORT_UDP:
-		return outcome(modelv1.Outcome_OUTCOME_FAILED, "the job names no TCP port"), nil
+	case target.GetPort() == 0:
+		return outcome(modelv1.Outcome_OUTCOME_FAILED, "the job names no port"), nil
 	case reachOf(target) == "":
 		return outcome(modelv1.Outcome_OUTCOME_FAILED, "the job names no address"), nil
 	}
 	quick := options.GetProfile() == modelv1.Profile_PROFILE_QUICK
 	prober := &prober{
-		env:      env,
-		connect:  env.Guard.NewSession().DialContext,
-		reach:    reachOf(target),
-		host:     nameOf(target),
-		port:     uint16(target.GetPort()),
-		patience: p.patience(quick),
-		thorough: !quick,
+		env:       env,
+		connect:   env.Guard.NewSession().DialContext,
+		reach:     reachOf(target),
+		host:      nameOf(target),
+		port:      uint16(target.GetPort()),
+		transport: modelv1.Transport_TRANSPORT_TCP,
+		courtesy:  env.Courtesy(reachOf(target)),
+		patience:  p.patience(quick),
+		thorough:  !quick,
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(probes.Budget(job, prober.patience.budget), prober.patience.budget))
 	defer cancel()
+	if target.GetTransport() == modelv1.Transport_TRANSPORT_UDP {
+		prober.transport = modelv1.Transport_TRANSPORT_UDP
+		return prober.scanUDP(ctx, job)
+	}
 	return prober.scan(ctx, job)
 }
 
@@ -141,7 +147,7 @@ func (p *prober) report(ctx context.Context, job *modelv1.ScanJob, result *probe
 	if seen.shut && fact.GetName() == unknown {
 		detail(fact, "tcp", "hangs up at once")
 	}
-	fact.Port, fact.Transport = uint32(p.port), modelv1.Transport_TRANSPORT_TCP
+	fact.Port, fact.Transport = uint32(p.port), p.transport
 	// The budget is for the target; storing what was seen has time of its own.
 	evidence, err := p.env.Evidence(context.WithoutCancel(ctx), "banner", seen.raw, seen.truncated)
 	if err != nil {
@@ -161,6 +167,9 @@ func (p *prober) report(ctx context.Context, job *modelv1.ScanJob, result *probe
 // did not tell what is inside on a port of the web.
 func (p *prober) lead(target *modelv1.Target, seen found) *modelv1.Lead {
 	fact := seen.fact
+	if p.transport == modelv1.Transport_TRANSPORT_UDP {
+		return nil // what looks further speaks over TCP
+	}
 	var types []modelv1.ScanType
 	if fact.GetTls() || fact.GetStarttls() && hasStartTLS[fact.GetName()] {
 		types = append(types, modelv1.ScanType_SCAN_TYPE_TLS)
@@ -189,4 +198,6 @@ func (p *prober) lead(target *modelv1.Target, seen found) *modelv1.Lead {
 }
 
 // hasStartTLS are the protocols whose upgrade the TLS scan knows.
-var hasStartTLS = map[string]bool{"smtp": true, "imap": true, "pop3": true, "ftp": true}
+var hasStartTLS = map[string]bool{
+	"smtp": true, "imap": true, "pop3": true, "ftp": true, "ldap": true, "xmpp": true, "postgresql": true, "mysql": true,
+}

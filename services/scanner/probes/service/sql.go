@@ -71,6 +71,7 @@ func mysql(t *talk) *modelv1.ServiceFact {
 	}
 	fact := named("mysql")
 	detail(fact, "mysql.refusal", greeting.refusal)
+	fact.Starttls = greeting.tls
 	detail(fact, "mysql.tls", strconv.FormatBool(greeting.tls))
 	name, vendor, product := "MySQL", "oracle", "mysql"
 	version := greeting.version
@@ -79,8 +80,11 @@ func mysql(t *talk) *modelv1.ServiceFact {
 		// MariaDB 10 and 11 called themselves 5.5.5 for the sake of old replicas.
 		version = strings.TrimPrefix(version, "5.5.5-")
 	}
-	number, _, _ := strings.Cut(version, "-")
+	number, revision, _ := strings.Cut(version, "-")
 	setProduct(fact, name, vendor, product, number)
+	revision = strings.TrimPrefix(strings.TrimPrefix(revision, "MariaDB"), "-")
+	revision, _, _ = strings.Cut(revision, "-log")
+	setPackage(fact, product, revision, revision)
 	fact.Banner = safe(greeting.version+greeting.refusal, maxBanner)
 	return fact
 }
@@ -88,7 +92,8 @@ func mysql(t *talk) *modelv1.ServiceFact {
 // sslRequest asks a PostgreSQL server for TLS (https://www.postgresql.org/docs/current/protocol-message-formats.html).
 var sslRequest = []byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f}
 
-// postgresql asks for TLS, which the server answers with one letter, and how it would let somebody in; nobody logs in.
+// postgresql asks for TLS, which the server answers with one letter, and how it would let its first user in, whom every server has.
+// No password is ever sent: a server that trusts whoever comes lets us in without.
 func postgresql(t *talk) *modelv1.ServiceFact {
 	if t.send(sslRequest) != nil {
 		return nil
@@ -120,19 +125,66 @@ func postgresql(t *talk) *modelv1.ServiceFact {
 	}
 	fact := named("postgresql")
 	setProduct(fact, "PostgreSQL", "postgresql", "postgresql", "")
-	detail(fact, "postgresql.tls", strconv.FormatBool(letter[0] == 'S'))
-	if head[0] == 'R' {
-		detail(fact, "postgresql.authentication", pgAuthentication(binary.BigEndian.Uint32(body)))
-		_ = other.send([]byte{'X', 0, 0, 0, 4})
-	} else {
+	fact.Starttls = letter[0] == 'S'
+	detail(fact, "postgresql.tls", strconv.FormatBool(fact.GetStarttls()))
+	if head[0] == 'E' {
 		detail(fact, "postgresql.refusal", pgMessage(body))
+		return fact
 	}
+	kind := binary.BigEndian.Uint32(body)
+	detail(fact, "postgresql.authentication", pgAuthentication(kind))
+	if kind == 0 {
+		pgEntered(other, fact)
+	}
+	_ = other.send([]byte{'X', 0, 0, 0, 4})
 	return fact
+}
+
+// pgEntered reads what a server tells who is in: its settings, among them its version, until it is ready or refuses after all. That it
+// is ready is the proof; no query is sent.
+func pgEntered(t *talk, fact *modelv1.ServiceFact) {
+	version := ""
+	for range 64 {
+		head, err := t.take(5)
+		if err != nil {
+			return
+		}
+		size := binary.BigEndian.Uint32(head[1:])
+		if size < 4 || size > 8<<10 {
+			return
+		}
+		body, err := t.take(int(size) - 4)
+		if err != nil {
+			return
+		}
+		switch head[0] {
+		case 'S':
+			if name, rest, _ := cutZero(body); name == "server_version" {
+				version, _, _ = cutZero(rest)
+			}
+		case 'E':
+			detail(fact, "postgresql.refusal", pgMessage(body))
+			return
+		case 'Z':
+			number, distribution, _ := strings.Cut(version, " ")
+			setProduct(fact, "PostgreSQL", "postgresql", "postgresql", number)
+			setPackage(fact, "postgresql", distribution, pgRevision(distribution))
+			proven(fact, "start as postgres without a password: ready, version "+version)
+			return
+		}
+	}
+}
+
+// pgRevision reads "(Debian 15.8-0+deb12u1)".
+func pgRevision(distribution string) string {
+	_, version, _ := strings.Cut(strings.Trim(distribution, "()"), " ")
+	_, revision, _ := strings.Cut(version, "-")
+	return revision
 }
 
 func pgStartup() []byte {
 	body := binary.BigEndian.AppendUint32(nil, 3<<16)
-	body = append(body, "user\x00riskprofiler\x00database\x00riskprofiler\x00application_name\x00riskprofiler\x00\x00"...)
+	body = append(body, "user\x00postgres\x00database\x00postgres\x00application_name\x00riskprofiler\x00\x00"...)
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...)
 }
 

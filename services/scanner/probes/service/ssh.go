@@ -14,7 +14,7 @@ import (
 const ownSSH = "SSH-2.0-RiskProfiler\r\n"
 
 // ssh reads the version exchange and the server's algorithms, which it sends unasked (RFC 4253 sections 4.2 and 7.1). No key
-// is exchanged and nobody logs in.
+// is exchanged on this connection.
 func ssh(t *talk) *modelv1.ServiceFact {
 	banner, err := t.text()
 	if err != nil || !strings.HasPrefix(banner, "SSH-") {
@@ -28,6 +28,14 @@ func ssh(t *talk) *modelv1.ServiceFact {
 	}
 	detail(fact, "ssh.protocol", version)
 	nameProduct(fact, software, sshProducts)
+	// Behind a space Debian and Ubuntu tell the revision of their package: "Debian-2+deb12u3" (RFC 4253 section 4.2: comments).
+	if _, comment, found := strings.Cut(software, " "); found && fact.GetVersion() != "" {
+		family, revision, _ := strings.Cut(comment, "-")
+		if familyOf(family) != "" {
+			setPackage(fact, "openssh", family, revision)
+		}
+		setSystem(fact, systemOf(family))
+	}
 	if version != "2.0" && version != "1.99" {
 		return fact // SSH 1 has no such exchange
 	}
@@ -47,6 +55,9 @@ func ssh(t *talk) *modelv1.ServiceFact {
 	detail(fact, "ssh.ciphers", strings.Join(offer.ciphers, ","))
 	detail(fact, "ssh.macs", strings.Join(offer.macs, ","))
 	fact.WeakAlgorithms = offer.weak()
+	if t.prober.thorough {
+		sshAuthentication(t, fact)
+	}
 	return fact
 }
 

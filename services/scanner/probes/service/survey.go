@@ -103,6 +103,9 @@ type mistakeError struct {
 	what string
 }
 
+// mistakeText says what panicked, and where.
+func mistakeText(mistake any) string { return fmt.Sprintf("panic: %v at %s", mistake, debug.Stack()) }
+
 func (e *mistakeError) Error() string { return fmt.Sprintf("look at port %d: %s", e.port, e.what) }
 
 // conclude notes a result, and says whether it ends the survey.
@@ -257,7 +260,7 @@ func (s *survey) start(greeting bool, exchange func(ctx context.Context) found) 
 		r := result{greeting: greeting}
 		defer func() {
 			if mistake := recover(); mistake != nil {
-				r.panicked = fmt.Sprintf("panic: %v at %s", mistake, debug.Stack())
+				r.panicked = mistakeText(mistake)
 			}
 			s.results <- r
 		}()

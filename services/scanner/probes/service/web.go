@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,6 +38,9 @@ func web(t *talk) *modelv1.ServiceFact {
 		t.hint = soundsLike(t.rest())
 		return nil
 	}
+	if t.prober.courtesy != nil {
+		t.prober.courtesy.Answered(t.ctx, a.status, a.header.Get("Retry-After"))
+	}
 	fact := named("http")
 	server := a.header.Get("Server")
 	nameProduct(fact, server, webProducts)
@@ -47,7 +51,7 @@ func web(t *talk) *modelv1.ServiceFact {
 		return fact
 	}
 	t.web = true
-	for _, api := range webAPIs {
+	for _, api := range slices.Concat(webAPIs, moreWebAPIs) {
 		specific := named(api.name)
 		specific.Banner = fact.GetBanner()
 		if api.is(t, a) && api.look(t, a, specific) {

@@ -70,11 +70,6 @@ func lookCouchDB(t *talk, root answer, fact *modelv1.ServiceFact) bool {
 	return true
 }
 
-func lookInfluxDB(_ *talk, root answer, fact *modelv1.ServiceFact) bool {
-	setProduct(fact, "InfluxDB", "influxdata", "influxdb", strings.TrimPrefix(root.header.Get("X-Influxdb-Version"), "v"))
-	return true
-}
-
 func lookNeo4j(_ *talk, root answer, fact *modelv1.ServiceFact) bool {
 	setProduct(fact, "Neo4j", "neo4j", "neo4j", textAt(fields(root.body), "neo4j_version"))
 	return true
@@ -118,6 +113,11 @@ func lookKubernetes(t *talk, _ answer, fact *modelv1.ServiceFact) bool {
 	if err == nil && version.status == http.StatusOK {
 		number := strings.TrimPrefix(textAt(fields(version.body), "gitVersion"), "v")
 		setProduct(fact, "Kubernetes API server", "kubernetes", "kubernetes", number)
+	}
+	// The version is shown to everybody; the pods are not, unless somebody meant it too well with strangers.
+	if pods, err := t.fetch("GET", "/api/v1/pods?limit=1", nil); err == nil && pods.status == http.StatusOK &&
+		bytes.Contains(pods.body[:min(len(pods.body), 512)], []byte(`"PodList"`)) {
+		proven(fact, "GET /api/v1/pods: 200 with a PodList")
 	}
 	return true
 }

@@ -2,8 +2,6 @@ package tls
 
 import (
 	"context"
-	stdtls "crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +29,7 @@ type endpoint struct {
 	protocol string // to be upgraded, or empty
 	dialTime time.Duration
 	handTime time.Duration
+	settle   time.Duration
 	opened   atomic.Int32
 
 	mu      sync.Mutex
@@ -44,7 +43,7 @@ func newEndpoint(env probes.Env, job *modelv1.ScanJob, l limits) (*endpoint, err
 	target := job.GetTarget()
 	end := &endpoint{
 		env: env, session: env.Guard.NewSession(), name: target.GetHost(), host: target.GetHost(),
-		port: strconv.FormatUint(uint64(target.GetPort()), 10), dialTime: l.dial, handTime: l.handshake,
+		port: strconv.FormatUint(uint64(target.GetPort()), 10), dialTime: l.dial, handTime: l.handshake, settle: l.settle,
 	}
 	if job.GetOptions().GetProfile() == modelv1.Profile_PROFILE_QUICK {
 		end.dialTime = l.quickDial
@@ -92,8 +91,22 @@ func (e *endpoint) machine(ctx context.Context) string {
 	return e.host // which the dialer then says more about
 }
 
-// open connects, and leads the connection to where TLS begins. Its deadline is that of one handshake.
+// open connects, and leads the connection to where TLS begins.
 func (e *endpoint) open(ctx context.Context) (net.Conn, error) {
+	conn, err := e.connect(ctx)
+	if err != nil || e.protocol == "" {
+		return conn, err
+	}
+	upgraded, err := upgrade(conn, e.protocol, e.asked())
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return upgraded, nil
+}
+
+// connect takes a permit and connects. The deadline of the connection is that of one handshake.
+func (e *endpoint) connect(ctx context.Context) (net.Conn, error) {
 	if e.opened.Add(1) > maxHandshakes {
 		return nil, errSpent
 	}
@@ -116,71 +129,33 @@ func (e *endpoint) open(ctx context.Context) (net.Conn, error) {
 		deadline = limit
 	}
 	_ = conn.SetDeadline(deadline)
-	if e.protocol == "" {
-		return conn, nil
-	}
-	upgraded, err := upgrade(conn, e.protocol)
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return upgraded, nil
+	return conn, nil
 }
 
 // ask sends a hello on a new connection and reads the answer.
-func (e *endpoint) ask(ctx context.Context, h hello, whole bool) (answer, error) {
+func (e *endpoint) ask(ctx context.Context, h hello, whole bool) (got answer, err error) {
+	err = e.converse(ctx, func(conn net.Conn) error {
+		h.serverName = e.name
+		if _, err := conn.Write(h.record()); err != nil {
+			return err
+		}
+		got, err = readAnswer(conn, whole)
+		return err
+	})
+	return got, err
+}
+
+// converse opens a connection, upgrades it where that is needed, and hands it to talk. It is closed afterwards, and as soon as
+// ctx ends.
+func (e *endpoint) converse(ctx context.Context, talk func(net.Conn) error) error {
 	conn, err := e.open(ctx)
 	if err != nil {
-		return answer{}, err
+		return err
 	}
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	h.serverName = e.name
-	if _, err := conn.Write(h.record()); err != nil {
-		return answer{}, err
-	}
-	return readAnswer(conn, whole)
-}
-
-// handshake completes a handshake with crypto/tls on a new connection. The state is returned as soon as it is known, also
-// where the handshake then fails, as it does with a server that wants a client certificate.
-func (e *endpoint) handshake(ctx context.Context, protocols []string) (state *stdtls.ConnectionState, err error) {
-	conn, err := e.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close() }()
-	config := &stdtls.Config{
-		InsecureSkipVerify: true, //nolint:gosec // the aim is to see bad certificates; they are judged afterwards
-		MinVersion:         stdtls.VersionTLS10,
-		ServerName:         e.name,
-		NextProtos:         protocols,
-		VerifyConnection: func(s stdtls.ConnectionState) error {
-			state = &s
-			return nil
-		},
-	}
-	for _, list := range [][]*stdtls.CipherSuite{stdtls.CipherSuites(), stdtls.InsecureCipherSuites()} {
-		for _, s := range list {
-			config.CipherSuites = append(config.CipherSuites, s.ID)
-		}
-	}
-	if err := stdtls.Client(conn, config).HandshakeContext(ctx); err != nil && state == nil {
-		return nil, err
-	}
-	return state, nil
-}
-
-// rawChain is the chain of a handshake as sent, within the bounds of the probe.
-func rawChain(certificates []*x509.Certificate) [][]byte {
-	var out [][]byte
-	for _, c := range certificates {
-		if len(out) < maxChain && len(c.Raw) <= maxCertificate {
-			out = append(out, c.Raw)
-		}
-	}
-	return out
+	return talk(conn)
 }
 
 // errRefused says that a server which speaks TLS refuses every hello.

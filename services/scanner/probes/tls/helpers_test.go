@@ -79,7 +79,7 @@ func factOf(t testing.TB, p *Probe, job *modelv1.ScanJob) *modelv1.TlsFact {
 
 // quickLimits are limits that a test can wait for.
 func (p *Probe) withLimits(every time.Duration) *Probe {
-	p.limits = limits{dial: every, quickDial: every, handshake: every}
+	p.limits = limits{dial: every, quickDial: every, handshake: every, settle: min(every, 200*time.Millisecond)}
 	return p
 }
 

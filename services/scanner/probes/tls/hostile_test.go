@@ -40,7 +40,7 @@ func TestHostileServers(t *testing.T) {
 			}
 		}
 	}
-	hello := flightOf(versionTLS12, 0xc02f, nil)
+	hello := flightOf(versionTLS12, helloOf(versionTLS12, 0xc02f), nil, nil)
 	tests := []struct {
 		name    string
 		handle  func(net.Conn)
@@ -150,8 +150,17 @@ func TestSoManyAtOnce(t *testing.T) {
 	}
 }
 
-// A modern server is asked a dozen times at most, four at once.
+// A modern server is asked a dozen times for the outline and some fifty for everything, about four at once.
 func TestFewConnections(t *testing.T) {
+	for profile, most := range map[modelv1.Profile]int32{
+		modelv1.Profile_PROFILE_QUICK: 13, modelv1.Profile_PROFILE_STANDARD: 60, modelv1.Profile_PROFILE_DEEP: 80,
+	} {
+		t.Run(profile.String(), func(t *testing.T) { fewConnections(t, profile, most) })
+	}
+}
+
+func fewConnections(t *testing.T, profile modelv1.Profile, limit int32) {
+	t.Helper()
 	root := newAuthority(t, "Test Root", nil)
 	config := &stdtls.Config{Certificates: []stdtls.Certificate{root.issue(t, leafFor("few.test"), nil)}, NextProtos: []string{"h2", "http/1.1"}}
 	var now, most, all atomic.Int32
@@ -172,19 +181,25 @@ func TestFewConnections(t *testing.T) {
 		permits.Add(int32(cost))
 		return nil
 	}
-	if _, err := New(Options{}).Scan(t.Context(), env, jobFor(addr, "few.test")); err != nil {
-		t.Fatal(err)
+	job := jobFor(addr, "few.test")
+	job.Options.Profile = profile
+	result, err := New(Options{}).Scan(t.Context(), env, job)
+	if err != nil || len(result.Observations) != 1 {
+		t.Fatalf("got %+v, %v", result, err)
+	}
+	if said := result.Observations[0].GetTls().GetConnections(); int32(said) != all.Load() {
+		t.Errorf("the fact says %d connections, %d were made", said, all.Load())
 	}
 	// The server notices the end of one connection a little after the probe opened the next.
-	if all.Load() > 12 || most.Load() > parallel+2 || permits.Load() != all.Load() {
-		t.Errorf("%d connections, %d at once, %d permits; want at most 12, %d, and a permit each", all.Load(), most.Load(), permits.Load(), parallel)
+	if all.Load() > limit || most.Load() > parallel+2 || permits.Load() != all.Load() {
+		t.Errorf("%d connections, %d at once, %d permits; want at most %d, %d, and a permit each", all.Load(), most.Load(), permits.Load(), limit, parallel)
 	}
 }
 
 func TestScanEndsWithItsBudget(t *testing.T) {
 	addr := serve(t, func(conn net.Conn) {
 		if h, _ := readHello(conn); h.version == versionTLS12 && len(h.suites) > 3 {
-			_, _ = conn.Write(flightOf(versionTLS12, h.suites[0], nil))
+			_, _ = conn.Write(flightOf(versionTLS12, helloOf(versionTLS12, h.suites[0]), nil, nil))
 		}
 		_, _ = conn.Read(make([]byte, 1))
 	})
@@ -300,8 +315,8 @@ func play(conn net.Conn, script []string) bool {
 
 func FuzzReadAnswer(f *testing.F) {
 	cert := selfSign(f, leafFor("fuzz.test"), newKey(f)).Certificate[0]
-	f.Add(flightOf(versionTLS12, 0xc02f, [][]byte{cert, cert}))
-	f.Add(flightOf(versionSSL3, 0x0005, nil))
+	f.Add(flightOf(versionTLS12, helloOf(versionTLS12, 0xc02f), [][]byte{cert, cert}, []byte{3, 0, 0x1d, 1, 2, 8, 4, 0, 1, 1}))
+	f.Add(flightOf(versionSSL3, helloOf(versionSSL3, 0x0005), nil, nil))
 	f.Add([]byte{recordAlert, 3, 1, 0, 2, 2, 40})
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -332,7 +347,8 @@ func FuzzCertificate(f *testing.F) {
 			t.Errorf("no time: %v", at)
 		}
 		c.matches("www.example.com")
-		judge([]certificate{c, c}, x509.NewCertPool(), time.Unix(1<<31, 0))
+		judge([]certificate{c, c}, stores{x509.NewCertPool(), x509.NewCertPool()}, time.Unix(1<<31, 0))
+		chainFaults([]certificate{c, c})
 	})
 }
 

@@ -19,57 +19,167 @@ const (
 // errNoUpgrade says that the service speaks its protocol and does not offer TLS in it.
 var errNoUpgrade = errors.New("the service does not offer STARTTLS")
 
-// upgrades are the protocols that can be turned to TLS, each with its dialogue up to where the ClientHello comes.
+// upgrades are the protocols that can be turned to TLS, each with its dialogue up to where the ClientHello comes. The names are
+// those of the service scan; the binary ones are in starttls_binary.go.
 var upgrades = map[string]func(*dialogue) error{
-	// RFC 3207
-	"smtp": func(d *dialogue) error {
-		if _, err := d.reply("220"); err != nil {
-			return err
-		}
-		features, err := d.ask("EHLO riskprofiler.example", "250")
+	"smtp": upgradeSMTP, "imap": upgradeIMAP, "pop3": upgradePOP3, "ftp": upgradeFTP, "nntp": upgradeNNTP, "sieve": upgradeSieve,
+	"managesieve": upgradeSieve, "xmpp": upgradeXMPP, "http": upgradeHTTP,
+	"ldap": upgradeLDAP, "postgresql": upgradePostgres, "mysql": upgradeMySQL,
+}
+
+// upgradeSMTP is RFC 3207.
+func upgradeSMTP(d *dialogue) error {
+	if _, err := d.reply("220"); err != nil {
+		return err
+	}
+	features, err := d.ask("EHLO riskprofiler.example", "250")
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(strings.ToUpper(features), "STARTTLS") {
+		return errNoUpgrade
+	}
+	_, err = d.ask("STARTTLS"+d.smuggled, "220")
+	return err
+}
+
+// upgradeIMAP is RFC 3501 section 6.2.1.
+func upgradeIMAP(d *dialogue) error {
+	if err := d.line("* OK", "* PREAUTH"); err != nil {
+		return err
+	}
+	if err := d.send("a1 STARTTLS" + d.smuggled); err != nil {
+		return err
+	}
+	return d.line("a1 OK")
+}
+
+// upgradePOP3 is RFC 2595 section 4.
+func upgradePOP3(d *dialogue) error {
+	if err := d.line("+OK"); err != nil {
+		return err
+	}
+	if err := d.send("STLS" + d.smuggled); err != nil {
+		return err
+	}
+	return d.line("+OK")
+}
+
+// upgradeFTP is RFC 4217 section 4.
+func upgradeFTP(d *dialogue) error {
+	if _, err := d.reply("220"); err != nil {
+		return err
+	}
+	_, err := d.ask("AUTH TLS"+d.smuggled, "234")
+	return err
+}
+
+// upgradeNNTP is RFC 4642 section 2.2.
+func upgradeNNTP(d *dialogue) error {
+	if err := d.line("200", "201"); err != nil {
+		return err
+	}
+	_, err := d.ask("STARTTLS"+d.smuggled, "382")
+	return err
+}
+
+// upgradeSieve is RFC 5804 section 2.2: the greeting is a list of capabilities that ends with OK.
+func upgradeSieve(d *dialogue) error {
+	offered := false
+	for range maxLines {
+		line, err := d.read()
 		if err != nil {
 			return err
 		}
-		if !strings.Contains(strings.ToUpper(features), "STARTTLS") {
+		upper := strings.ToUpper(line)
+		switch {
+		case strings.HasPrefix(upper, `"STARTTLS"`):
+			offered = true
+		case strings.HasPrefix(upper, "OK") && offered:
+			if err := d.send("STARTTLS" + d.smuggled); err != nil {
+				return err
+			}
+			return d.line("OK")
+		case strings.HasPrefix(upper, "OK"), strings.HasPrefix(upper, "NO"), strings.HasPrefix(upper, "BYE"):
 			return errNoUpgrade
+		case !strings.HasPrefix(line, `"`):
+			return errNotTLS
 		}
-		_, err = d.ask("STARTTLS", "220")
-		return err
-	},
-	// RFC 3501 section 6.2.1
-	"imap": func(d *dialogue) error {
-		if err := d.line("* OK", "* PREAUTH"); err != nil {
-			return err
-		}
-		if err := d.send("a1 STARTTLS"); err != nil {
-			return err
-		}
-		return d.line("a1 OK")
-	},
-	// RFC 2595 section 4
-	"pop3": func(d *dialogue) error {
-		if err := d.line("+OK"); err != nil {
-			return err
-		}
-		if err := d.send("STLS"); err != nil {
-			return err
-		}
-		return d.line("+OK")
-	},
-	// RFC 4217 section 4
-	"ftp": func(d *dialogue) error {
-		if _, err := d.reply("220"); err != nil {
-			return err
-		}
-		_, err := d.ask("AUTH TLS", "234")
-		return err
-	},
+	}
+	return errNotTLS
 }
 
-// upgrade leads conn through the dialogue of protocol to where TLS begins. It returns a connection that loses no byte read
-// ahead. Errors: errNoUpgrade, errNotTLS for a peer of another protocol, or the connection's.
-func upgrade(conn net.Conn, protocol string) (net.Conn, error) {
-	d := &dialogue{conn: conn, reader: bufio.NewReaderSize(conn, maxLine)}
+// upgradeHTTP is RFC 2817 section 3.2. It exists in few servers, and a server that has it lets an attacker in the middle turn
+// a request over TLS into one over this (Opossum, CVE-2025-49812).
+func upgradeHTTP(d *dialogue) error {
+	request := "OPTIONS * HTTP/1.1\r\nHost: " + d.domain + "\r\nUser-Agent: RiskProfiler\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n"
+	if err := d.send(request); err != nil {
+		return err
+	}
+	for i := range maxLines {
+		line, err := d.read()
+		switch {
+		case err != nil:
+			return err
+		case i == 0 && !strings.HasPrefix(line, "HTTP/1.1 101"):
+			return errNoUpgrade
+		case line == "":
+			return nil
+		}
+	}
+	return errNotTLS
+}
+
+// upgradeXMPP is RFC 6120 section 5.4: of a client's port first, then of a server's.
+func upgradeXMPP(d *dialogue) error {
+	open := "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='" +
+		xmlSafe(d.domain) + "' version='1.0'>"
+	if err := d.write([]byte(open)); err != nil {
+		return err
+	}
+	features, err := d.until("</stream:features>", "</stream:stream>")
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(features, "<starttls") {
+		return errNoUpgrade
+	}
+	if err := d.write([]byte("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")); err != nil {
+		return err
+	}
+	reply, err := d.until("/>", "</proceed>", "</stream:stream>")
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(reply, "<proceed") {
+		return errNoUpgrade
+	}
+	return nil
+}
+
+// xmlSafe keeps what a domain or an address has of characters.
+func xmlSafe(domain string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("<>&'\"", r) || r < ' ' {
+			return -1
+		}
+		return r
+	}, domain)
+}
+
+// upgrade leads conn through the dialogue of protocol to where TLS begins; domain is whom it asks for where the protocol wants
+// to know. It returns a connection that loses no byte read ahead. Errors: errNoUpgrade, errNotTLS for a peer of another
+// protocol, or the connection's.
+func upgrade(conn net.Conn, protocol, domain string) (net.Conn, error) {
+	return upgradeWith(conn, protocol, domain, "")
+}
+
+// upgradeWith is upgrade with a command smuggled into the same packet behind the one that asks for TLS.
+func upgradeWith(conn net.Conn, protocol, domain, smuggled string) (net.Conn, error) {
+	d := &dialogue{conn: conn, reader: bufio.NewReaderSize(conn, maxLine), domain: domain}
+	if smuggled != "" {
+		d.smuggled = "\r\n" + smuggled
+	}
 	if err := upgrades[protocol](d); err != nil {
 		return nil, err
 	}
@@ -85,16 +195,19 @@ type readAhead struct {
 // Read takes the buffered bytes first.
 func (c *readAhead) Read(b []byte) (int, error) { return c.reader.Read(b) }
 
-// dialogue speaks a line protocol.
+// dialogue speaks the protocol before the upgrade.
 type dialogue struct {
-	conn   net.Conn
-	reader *bufio.Reader
+	conn             net.Conn
+	reader           *bufio.Reader
+	domain, smuggled string
 }
 
-func (d *dialogue) send(line string) error {
-	_, err := d.conn.Write([]byte(line + "\r\n"))
+func (d *dialogue) write(data []byte) error {
+	_, err := d.conn.Write(data)
 	return err
 }
+
+func (d *dialogue) send(line string) error { return d.write([]byte(line + "\r\n")) }
 
 func (d *dialogue) ask(line, code string) (string, error) {
 	if err := d.send(line); err != nil {
@@ -159,6 +272,27 @@ func (d *dialogue) read() (string, error) {
 		return "", err
 	}
 	return strings.TrimRight(string(line), "\r\n"), nil
+}
+
+// until reads up to the first of the given ends, at most maxLine bytes.
+func (d *dialogue) until(ends ...string) (string, error) {
+	var text []byte
+	for len(text) < maxLine {
+		b, err := d.reader.ReadByte()
+		if err != nil {
+			return "", err
+		}
+		text = append(text, b)
+		if b != '>' {
+			continue
+		}
+		for _, end := range ends {
+			if strings.HasSuffix(string(text), end) {
+				return string(text), nil
+			}
+		}
+	}
+	return "", errNotTLS
 }
 
 func digits(text string) bool {

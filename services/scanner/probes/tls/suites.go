@@ -1,245 +1,53 @@
 package tls
 
-import "strings"
+import (
+	_ "embed" // for the registry below
+	"strconv"
+	"strings"
+	"sync"
 
-// suite is one cipher suite by its number and its name in the IANA TLS Cipher Suites registry.
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+)
+
+// suiteData is the registry of cipher suites: dated data with its source in its first lines.
+//
+//go:embed data/suites.csv
+var suiteData string
+
+// suite is one cipher suite: its number, its name in the IANA TLS Cipher Suites registry, and what OpenSSL calls it.
 type suite struct {
-	id   uint16
-	name string
+	id            uint16
+	name, openssl string
 }
 
-// suites are the registered cipher suites that a server with a certificate, or without one (anonymous), can choose, in the
-// order of their numbers. Left out are those that need a secret shared beforehand (PSK, SRP, Kerberos), which no stranger
-// can negotiate, and SSLv2's. 0x0060 to 0x0065 never left the draft "56-bit Export Cipher Suites" but are deployed.
-var suites = []suite{
-	{0x0001, "TLS_RSA_WITH_NULL_MD5"},
-	{0x0002, "TLS_RSA_WITH_NULL_SHA"},
-	{0x0003, "TLS_RSA_EXPORT_WITH_RC4_40_MD5"},
-	{0x0004, "TLS_RSA_WITH_RC4_128_MD5"},
-	{0x0005, "TLS_RSA_WITH_RC4_128_SHA"},
-	{0x0006, "TLS_RSA_EXPORT_WITH_RC2_CBC_40_MD5"},
-	{0x0007, "TLS_RSA_WITH_IDEA_CBC_SHA"},
-	{0x0008, "TLS_RSA_EXPORT_WITH_DES40_CBC_SHA"},
-	{0x0009, "TLS_RSA_WITH_DES_CBC_SHA"},
-	{0x000A, "TLS_RSA_WITH_3DES_EDE_CBC_SHA"},
-	{0x000B, "TLS_DH_DSS_EXPORT_WITH_DES40_CBC_SHA"},
-	{0x000C, "TLS_DH_DSS_WITH_DES_CBC_SHA"},
-	{0x000D, "TLS_DH_DSS_WITH_3DES_EDE_CBC_SHA"},
-	{0x000E, "TLS_DH_RSA_EXPORT_WITH_DES40_CBC_SHA"},
-	{0x000F, "TLS_DH_RSA_WITH_DES_CBC_SHA"},
-	{0x0010, "TLS_DH_RSA_WITH_3DES_EDE_CBC_SHA"},
-	{0x0011, "TLS_DHE_DSS_EXPORT_WITH_DES40_CBC_SHA"},
-	{0x0012, "TLS_DHE_DSS_WITH_DES_CBC_SHA"},
-	{0x0013, "TLS_DHE_DSS_WITH_3DES_EDE_CBC_SHA"},
-	{0x0014, "TLS_DHE_RSA_EXPORT_WITH_DES40_CBC_SHA"},
-	{0x0015, "TLS_DHE_RSA_WITH_DES_CBC_SHA"},
-	{0x0016, "TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA"},
-	{0x0017, "TLS_DH_anon_EXPORT_WITH_RC4_40_MD5"},
-	{0x0018, "TLS_DH_anon_WITH_RC4_128_MD5"},
-	{0x0019, "TLS_DH_anon_EXPORT_WITH_DES40_CBC_SHA"},
-	{0x001A, "TLS_DH_anon_WITH_DES_CBC_SHA"},
-	{0x001B, "TLS_DH_anon_WITH_3DES_EDE_CBC_SHA"},
-	{0x002F, "TLS_RSA_WITH_AES_128_CBC_SHA"},
-	{0x0030, "TLS_DH_DSS_WITH_AES_128_CBC_SHA"},
-	{0x0031, "TLS_DH_RSA_WITH_AES_128_CBC_SHA"},
-	{0x0032, "TLS_DHE_DSS_WITH_AES_128_CBC_SHA"},
-	{0x0033, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA"},
-	{0x0034, "TLS_DH_anon_WITH_AES_128_CBC_SHA"},
-	{0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA"},
-	{0x0036, "TLS_DH_DSS_WITH_AES_256_CBC_SHA"},
-	{0x0037, "TLS_DH_RSA_WITH_AES_256_CBC_SHA"},
-	{0x0038, "TLS_DHE_DSS_WITH_AES_256_CBC_SHA"},
-	{0x0039, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA"},
-	{0x003A, "TLS_DH_anon_WITH_AES_256_CBC_SHA"},
-	{0x003B, "TLS_RSA_WITH_NULL_SHA256"},
-	{0x003C, "TLS_RSA_WITH_AES_128_CBC_SHA256"},
-	{0x003D, "TLS_RSA_WITH_AES_256_CBC_SHA256"},
-	{0x003E, "TLS_DH_DSS_WITH_AES_128_CBC_SHA256"},
-	{0x003F, "TLS_DH_RSA_WITH_AES_128_CBC_SHA256"},
-	{0x0040, "TLS_DHE_DSS_WITH_AES_128_CBC_SHA256"},
-	{0x0041, "TLS_RSA_WITH_CAMELLIA_128_CBC_SHA"},
-	{0x0042, "TLS_DH_DSS_WITH_CAMELLIA_128_CBC_SHA"},
-	{0x0043, "TLS_DH_RSA_WITH_CAMELLIA_128_CBC_SHA"},
-	{0x0044, "TLS_DHE_DSS_WITH_CAMELLIA_128_CBC_SHA"},
-	{0x0045, "TLS_DHE_RSA_WITH_CAMELLIA_128_CBC_SHA"},
-	{0x0046, "TLS_DH_anon_WITH_CAMELLIA_128_CBC_SHA"},
-	{0x0060, "TLS_RSA_EXPORT1024_WITH_RC4_56_MD5"},
-	{0x0061, "TLS_RSA_EXPORT1024_WITH_RC2_CBC_56_MD5"},
-	{0x0062, "TLS_RSA_EXPORT1024_WITH_DES_CBC_SHA"},
-	{0x0063, "TLS_DHE_DSS_EXPORT1024_WITH_DES_CBC_SHA"},
-	{0x0064, "TLS_RSA_EXPORT1024_WITH_RC4_56_SHA"},
-	{0x0065, "TLS_DHE_DSS_EXPORT1024_WITH_RC4_56_SHA"},
-	{0x0066, "TLS_DHE_DSS_WITH_RC4_128_SHA"},
-	{0x0067, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA256"},
-	{0x0068, "TLS_DH_DSS_WITH_AES_256_CBC_SHA256"},
-	{0x0069, "TLS_DH_RSA_WITH_AES_256_CBC_SHA256"},
-	{0x006A, "TLS_DHE_DSS_WITH_AES_256_CBC_SHA256"},
-	{0x006B, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA256"},
-	{0x006C, "TLS_DH_anon_WITH_AES_128_CBC_SHA256"},
-	{0x006D, "TLS_DH_anon_WITH_AES_256_CBC_SHA256"},
-	{0x0084, "TLS_RSA_WITH_CAMELLIA_256_CBC_SHA"},
-	{0x0085, "TLS_DH_DSS_WITH_CAMELLIA_256_CBC_SHA"},
-	{0x0086, "TLS_DH_RSA_WITH_CAMELLIA_256_CBC_SHA"},
-	{0x0087, "TLS_DHE_DSS_WITH_CAMELLIA_256_CBC_SHA"},
-	{0x0088, "TLS_DHE_RSA_WITH_CAMELLIA_256_CBC_SHA"},
-	{0x0089, "TLS_DH_anon_WITH_CAMELLIA_256_CBC_SHA"},
-	{0x0096, "TLS_RSA_WITH_SEED_CBC_SHA"},
-	{0x0097, "TLS_DH_DSS_WITH_SEED_CBC_SHA"},
-	{0x0098, "TLS_DH_RSA_WITH_SEED_CBC_SHA"},
-	{0x0099, "TLS_DHE_DSS_WITH_SEED_CBC_SHA"},
-	{0x009A, "TLS_DHE_RSA_WITH_SEED_CBC_SHA"},
-	{0x009B, "TLS_DH_anon_WITH_SEED_CBC_SHA"},
-	{0x009C, "TLS_RSA_WITH_AES_128_GCM_SHA256"},
-	{0x009D, "TLS_RSA_WITH_AES_256_GCM_SHA384"},
-	{0x009E, "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256"},
-	{0x009F, "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384"},
-	{0x00A0, "TLS_DH_RSA_WITH_AES_128_GCM_SHA256"},
-	{0x00A1, "TLS_DH_RSA_WITH_AES_256_GCM_SHA384"},
-	{0x00A2, "TLS_DHE_DSS_WITH_AES_128_GCM_SHA256"},
-	{0x00A3, "TLS_DHE_DSS_WITH_AES_256_GCM_SHA384"},
-	{0x00A4, "TLS_DH_DSS_WITH_AES_128_GCM_SHA256"},
-	{0x00A5, "TLS_DH_DSS_WITH_AES_256_GCM_SHA384"},
-	{0x00A6, "TLS_DH_anon_WITH_AES_128_GCM_SHA256"},
-	{0x00A7, "TLS_DH_anon_WITH_AES_256_GCM_SHA384"},
-	{0x00BA, "TLS_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0x00BB, "TLS_DH_DSS_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0x00BC, "TLS_DH_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0x00BD, "TLS_DHE_DSS_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0x00BE, "TLS_DHE_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0x00BF, "TLS_DH_anon_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0x00C0, "TLS_RSA_WITH_CAMELLIA_256_CBC_SHA256"},
-	{0x00C1, "TLS_DH_DSS_WITH_CAMELLIA_256_CBC_SHA256"},
-	{0x00C2, "TLS_DH_RSA_WITH_CAMELLIA_256_CBC_SHA256"},
-	{0x00C3, "TLS_DHE_DSS_WITH_CAMELLIA_256_CBC_SHA256"},
-	{0x00C4, "TLS_DHE_RSA_WITH_CAMELLIA_256_CBC_SHA256"},
-	{0x00C5, "TLS_DH_anon_WITH_CAMELLIA_256_CBC_SHA256"},
-	{0x1301, "TLS_AES_128_GCM_SHA256"},
-	{0x1302, "TLS_AES_256_GCM_SHA384"},
-	{0x1303, "TLS_CHACHA20_POLY1305_SHA256"},
-	{0xC001, "TLS_ECDH_ECDSA_WITH_NULL_SHA"},
-	{0xC002, "TLS_ECDH_ECDSA_WITH_RC4_128_SHA"},
-	{0xC003, "TLS_ECDH_ECDSA_WITH_3DES_EDE_CBC_SHA"},
-	{0xC004, "TLS_ECDH_ECDSA_WITH_AES_128_CBC_SHA"},
-	{0xC005, "TLS_ECDH_ECDSA_WITH_AES_256_CBC_SHA"},
-	{0xC006, "TLS_ECDHE_ECDSA_WITH_NULL_SHA"},
-	{0xC007, "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA"},
-	{0xC008, "TLS_ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA"},
-	{0xC009, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"},
-	{0xC00A, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"},
-	{0xC00B, "TLS_ECDH_RSA_WITH_NULL_SHA"},
-	{0xC00C, "TLS_ECDH_RSA_WITH_RC4_128_SHA"},
-	{0xC00D, "TLS_ECDH_RSA_WITH_3DES_EDE_CBC_SHA"},
-	{0xC00E, "TLS_ECDH_RSA_WITH_AES_128_CBC_SHA"},
-	{0xC00F, "TLS_ECDH_RSA_WITH_AES_256_CBC_SHA"},
-	{0xC010, "TLS_ECDHE_RSA_WITH_NULL_SHA"},
-	{0xC011, "TLS_ECDHE_RSA_WITH_RC4_128_SHA"},
-	{0xC012, "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA"},
-	{0xC013, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"},
-	{0xC014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"},
-	{0xC015, "TLS_ECDH_anon_WITH_NULL_SHA"},
-	{0xC016, "TLS_ECDH_anon_WITH_RC4_128_SHA"},
-	{0xC017, "TLS_ECDH_anon_WITH_3DES_EDE_CBC_SHA"},
-	{0xC018, "TLS_ECDH_anon_WITH_AES_128_CBC_SHA"},
-	{0xC019, "TLS_ECDH_anon_WITH_AES_256_CBC_SHA"},
-	{0xC023, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256"},
-	{0xC024, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384"},
-	{0xC025, "TLS_ECDH_ECDSA_WITH_AES_128_CBC_SHA256"},
-	{0xC026, "TLS_ECDH_ECDSA_WITH_AES_256_CBC_SHA384"},
-	{0xC027, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256"},
-	{0xC028, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384"},
-	{0xC029, "TLS_ECDH_RSA_WITH_AES_128_CBC_SHA256"},
-	{0xC02A, "TLS_ECDH_RSA_WITH_AES_256_CBC_SHA384"},
-	{0xC02B, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
-	{0xC02C, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
-	{0xC02D, "TLS_ECDH_ECDSA_WITH_AES_128_GCM_SHA256"},
-	{0xC02E, "TLS_ECDH_ECDSA_WITH_AES_256_GCM_SHA384"},
-	{0xC02F, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
-	{0xC030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
-	{0xC031, "TLS_ECDH_RSA_WITH_AES_128_GCM_SHA256"},
-	{0xC032, "TLS_ECDH_RSA_WITH_AES_256_GCM_SHA384"},
-	{0xC03C, "TLS_RSA_WITH_ARIA_128_CBC_SHA256"},
-	{0xC03D, "TLS_RSA_WITH_ARIA_256_CBC_SHA384"},
-	{0xC03E, "TLS_DH_DSS_WITH_ARIA_128_CBC_SHA256"},
-	{0xC03F, "TLS_DH_DSS_WITH_ARIA_256_CBC_SHA384"},
-	{0xC040, "TLS_DH_RSA_WITH_ARIA_128_CBC_SHA256"},
-	{0xC041, "TLS_DH_RSA_WITH_ARIA_256_CBC_SHA384"},
-	{0xC042, "TLS_DHE_DSS_WITH_ARIA_128_CBC_SHA256"},
-	{0xC043, "TLS_DHE_DSS_WITH_ARIA_256_CBC_SHA384"},
-	{0xC044, "TLS_DHE_RSA_WITH_ARIA_128_CBC_SHA256"},
-	{0xC045, "TLS_DHE_RSA_WITH_ARIA_256_CBC_SHA384"},
-	{0xC046, "TLS_DH_anon_WITH_ARIA_128_CBC_SHA256"},
-	{0xC047, "TLS_DH_anon_WITH_ARIA_256_CBC_SHA384"},
-	{0xC048, "TLS_ECDHE_ECDSA_WITH_ARIA_128_CBC_SHA256"},
-	{0xC049, "TLS_ECDHE_ECDSA_WITH_ARIA_256_CBC_SHA384"},
-	{0xC04A, "TLS_ECDH_ECDSA_WITH_ARIA_128_CBC_SHA256"},
-	{0xC04B, "TLS_ECDH_ECDSA_WITH_ARIA_256_CBC_SHA384"},
-	{0xC04C, "TLS_ECDHE_RSA_WITH_ARIA_128_CBC_SHA256"},
-	{0xC04D, "TLS_ECDHE_RSA_WITH_ARIA_256_CBC_SHA384"},
-	{0xC04E, "TLS_ECDH_RSA_WITH_ARIA_128_CBC_SHA256"},
-	{0xC04F, "TLS_ECDH_RSA_WITH_ARIA_256_CBC_SHA384"},
-	{0xC050, "TLS_RSA_WITH_ARIA_128_GCM_SHA256"},
-	{0xC051, "TLS_RSA_WITH_ARIA_256_GCM_SHA384"},
-	{0xC052, "TLS_DHE_RSA_WITH_ARIA_128_GCM_SHA256"},
-	{0xC053, "TLS_DHE_RSA_WITH_ARIA_256_GCM_SHA384"},
-	{0xC054, "TLS_DH_RSA_WITH_ARIA_128_GCM_SHA256"},
-	{0xC055, "TLS_DH_RSA_WITH_ARIA_256_GCM_SHA384"},
-	{0xC056, "TLS_DHE_DSS_WITH_ARIA_128_GCM_SHA256"},
-	{0xC057, "TLS_DHE_DSS_WITH_ARIA_256_GCM_SHA384"},
-	{0xC058, "TLS_DH_DSS_WITH_ARIA_128_GCM_SHA256"},
-	{0xC059, "TLS_DH_DSS_WITH_ARIA_256_GCM_SHA384"},
-	{0xC05A, "TLS_DH_anon_WITH_ARIA_128_GCM_SHA256"},
-	{0xC05B, "TLS_DH_anon_WITH_ARIA_256_GCM_SHA384"},
-	{0xC05C, "TLS_ECDHE_ECDSA_WITH_ARIA_128_GCM_SHA256"},
-	{0xC05D, "TLS_ECDHE_ECDSA_WITH_ARIA_256_GCM_SHA384"},
-	{0xC05E, "TLS_ECDH_ECDSA_WITH_ARIA_128_GCM_SHA256"},
-	{0xC05F, "TLS_ECDH_ECDSA_WITH_ARIA_256_GCM_SHA384"},
-	{0xC060, "TLS_ECDHE_RSA_WITH_ARIA_128_GCM_SHA256"},
-	{0xC061, "TLS_ECDHE_RSA_WITH_ARIA_256_GCM_SHA384"},
-	{0xC062, "TLS_ECDH_RSA_WITH_ARIA_128_GCM_SHA256"},
-	{0xC063, "TLS_ECDH_RSA_WITH_ARIA_256_GCM_SHA384"},
-	{0xC072, "TLS_ECDHE_ECDSA_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0xC073, "TLS_ECDHE_ECDSA_WITH_CAMELLIA_256_CBC_SHA384"},
-	{0xC074, "TLS_ECDH_ECDSA_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0xC075, "TLS_ECDH_ECDSA_WITH_CAMELLIA_256_CBC_SHA384"},
-	{0xC076, "TLS_ECDHE_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0xC077, "TLS_ECDHE_RSA_WITH_CAMELLIA_256_CBC_SHA384"},
-	{0xC078, "TLS_ECDH_RSA_WITH_CAMELLIA_128_CBC_SHA256"},
-	{0xC079, "TLS_ECDH_RSA_WITH_CAMELLIA_256_CBC_SHA384"},
-	{0xC07A, "TLS_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC07B, "TLS_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC07C, "TLS_DHE_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC07D, "TLS_DHE_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC07E, "TLS_DH_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC07F, "TLS_DH_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC080, "TLS_DHE_DSS_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC081, "TLS_DHE_DSS_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC082, "TLS_DH_DSS_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC083, "TLS_DH_DSS_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC084, "TLS_DH_anon_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC085, "TLS_DH_anon_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC086, "TLS_ECDHE_ECDSA_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC087, "TLS_ECDHE_ECDSA_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC088, "TLS_ECDH_ECDSA_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC089, "TLS_ECDH_ECDSA_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC08A, "TLS_ECDHE_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC08B, "TLS_ECDHE_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC08C, "TLS_ECDH_RSA_WITH_CAMELLIA_128_GCM_SHA256"},
-	{0xC08D, "TLS_ECDH_RSA_WITH_CAMELLIA_256_GCM_SHA384"},
-	{0xC09C, "TLS_RSA_WITH_AES_128_CCM"},
-	{0xC09D, "TLS_RSA_WITH_AES_256_CCM"},
-	{0xC09E, "TLS_DHE_RSA_WITH_AES_128_CCM"},
-	{0xC09F, "TLS_DHE_RSA_WITH_AES_256_CCM"},
-	{0xC0A0, "TLS_RSA_WITH_AES_128_CCM_8"},
-	{0xC0A1, "TLS_RSA_WITH_AES_256_CCM_8"},
-	{0xC0A2, "TLS_DHE_RSA_WITH_AES_128_CCM_8"},
-	{0xC0A3, "TLS_DHE_RSA_WITH_AES_256_CCM_8"},
-	{0xC0AC, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM"},
-	{0xC0AD, "TLS_ECDHE_ECDSA_WITH_AES_256_CCM"},
-	{0xC0AE, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8"},
-	{0xC0AF, "TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8"},
-	{0xCCA8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
-	{0xCCA9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
-	{0xCCAA, "TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+// registry is the table of suites in the order of their numbers, and by number. It is read when the first scan begins.
+var registry = sync.OnceValue(func() *suiteTable {
+	out := &suiteTable{byID: make(map[uint16]suite)}
+	for line := range strings.Lines(suiteData) {
+		fields := strings.Split(strings.TrimSpace(line), ",")
+		if strings.HasPrefix(line, "#") || len(fields) != 4 {
+			continue
+		}
+		id, err := strconv.ParseUint(fields[0], 16, 16)
+		if err != nil {
+			continue // a test sees to it that there is no such line
+		}
+		s := suite{id: uint16(id), name: fields[1], openssl: fields[2]}
+		out.all = append(out.all, s)
+		out.byID[s.id] = s
+	}
+	return out
+})
+
+type suiteTable struct {
+	all  []suite
+	byID map[uint16]suite
+}
+
+// suiteOf finds a suite by its number; one that we never offered has no name.
+func suiteOf(id uint16) (suite, bool) {
+	s, known := registry().byID[id]
+	return s, known
 }
 
 // class is a set of properties of a cipher suite.
@@ -255,13 +63,15 @@ const (
 	classCBC
 	classAEAD
 	classStaticRSA
+	// classOld64 are the other block ciphers of 64 bits: IDEA, RC2 and GOST 28147.
+	classOld64
 	// classForwardSecret is no reported class of its own: it is TlsFact.forward_secrecy.
 	classForwardSecret
 )
 
 // legacyClasses are those that a server may accept in an old version only: RFC 4346 forbids export suites from TLS 1.1 on, RFC
 // 5469 takes single DES out of TLS 1.2, and RFC 7465 forbids RC4, so servers tie them to the oldest version they speak.
-const legacyClasses = classNull | classAnon | classExport | classRC4 | classDES | class3DES
+const legacyClasses = classNull | classAnon | classExport | classRC4 | classDES | class3DES | classOld64
 
 // classNames are the words of TlsFact.cipher_classes, worst first.
 var classNames = []struct {
@@ -269,7 +79,7 @@ var classNames = []struct {
 	name  string
 }{
 	{classNull, "null"}, {classAnon, "anon"}, {classExport, "export"}, {classRC4, "rc4"}, {classDES, "des"},
-	{class3DES, "3des"}, {classCBC, "cbc"}, {classAEAD, "aead"}, {classStaticRSA, "static-rsa"},
+	{class3DES, "3des"}, {classOld64, "old-64-bit"}, {classCBC, "cbc"}, {classAEAD, "aead"}, {classStaticRSA, "static-rsa"},
 }
 
 // names lists the reported classes in c.
@@ -294,65 +104,138 @@ func (s suite) classes() class {
 			}
 		}
 	}
-	has(classNull, "_WITH_NULL_")
+	has(classNull, "_WITH_NULL_", "_SHA256_SHA256", "_SHA384_SHA384")
 	has(classAnon, "_anon_")
 	has(classExport, "_EXPORT")
 	has(classRC4, "_RC4_")
 	has(classDES, "_DES_CBC_", "_DES40_")
 	has(class3DES, "_3DES_")
+	has(classOld64, "_IDEA_", "_RC2_", "_28147_", "_MAGMA_")
 	has(classCBC, "_CBC_")
-	has(classAEAD, "_GCM_", "_CCM", "_POLY1305_")
-	has(classStaticRSA, "TLS_RSA_WITH_")
-	if out&(classNull|classAnon|classExport) == 0 && (s.tls13() || strings.HasPrefix(s.name, "TLS_DHE_") || strings.HasPrefix(s.name, "TLS_ECDHE_")) {
+	has(classAEAD, "_GCM_", "_CCM", "_POLY1305_", "_AEGIS_", "_MGM_")
+	has(classStaticRSA, "TLS_RSA_WITH_", "SSL_RSA_FIPS_")
+	exchange := s.keyExchange()
+	if out&(classNull|classAnon|classExport) == 0 && (s.tls13() || exchange == "dhe" || exchange == "ecdhe") {
 		out |= classForwardSecret
 	}
 	return out
 }
 
 // tls13 says that the suite belongs to TLS 1.3, whose suites name no key exchange (RFC 8446 appendix B.4).
-func (s suite) tls13() bool { return s.id>>8 == 0x13 }
+func (s suite) tls13() bool {
+	return s.id>>8 == 0x13 || s.id == 0x00c6 || s.id == 0x00c7 || s.id == 0xc0b4 || s.id == 0xc0b5 || (s.id >= 0xc103 && s.id <= 0xc106)
+}
 
-// suiteOf finds a suite by its number; one that we never offered has no name.
-func suiteOf(id uint16) (suite, bool) {
-	for _, s := range suites {
-		if s.id == id {
-			return s, true
+// only12 says that the suite may be chosen in TLS 1.2 only: it names the hash of the key derivation, or is an AEAD (RFC 5246
+// section 6.2.3.3, RFC 5289 section 3).
+func (s suite) only12() bool {
+	if strings.Contains(s.name, "PSK_") && s.classes()&classAEAD == 0 {
+		return false // RFC 5487 section 3.2, RFC 5489 section 3.2: with an older version they use its own hash
+	}
+	return strings.Contains(s.name, "_SHA256") || strings.Contains(s.name, "_SHA384") || s.classes()&classAEAD != 0
+}
+
+// exchanges are the words of TlsCipher.key_exchange by the start of a suite's name, the longer ones first.
+var exchanges = []struct{ prefix, word string }{
+	{"TLS_ECDHE_PSK_", "ecdhe-psk"}, {"TLS_DHE_PSK_", "dhe-psk"}, {"TLS_PSK_DHE_", "dhe-psk"}, {"TLS_RSA_PSK_", "rsa-psk"}, {"TLS_PSK_", "psk"},
+	{"TLS_ECDH_anon_", "ecdhe"}, {"TLS_DH_anon_", "dhe"}, {"TLS_ECDHE_", "ecdhe"}, {"TLS_DHE_", "dhe"}, {"TLS_ECDH_", "ecdh"}, {"TLS_DH_", "dh"},
+	{"TLS_RSA_", "rsa"}, {"SSL_RSA_", "rsa"}, {"TLS_SRP_", "srp"}, {"TLS_KRB5_", "krb5"}, {"TLS_GOST", "gost"}, {"TLS_ECCPWD_", "eccpwd"},
+}
+
+// keyExchange is a word of TlsCipher.key_exchange.
+func (s suite) keyExchange() string {
+	if s.tls13() {
+		return "tls13"
+	}
+	for _, known := range exchanges {
+		if strings.HasPrefix(s.name, known.prefix) {
+			return known.word
 		}
 	}
-	return suite{}, false
+	return ""
+}
+
+// strengths are the bits of security of the ciphers by a part of the suite's name, the first that fits: of what the key can
+// give, 3DES keeps 112 (NIST SP 800-57 part 1 section 5.6.1.1), and export suites 40 or 56.
+var strengths = []struct {
+	part string
+	bits uint32
+}{
+	{"_NULL", 0}, {"_SHA256_SHA256", 0}, {"_SHA384_SHA384", 0}, {"EXPORT1024", 56}, {"EXPORT", 40}, {"_3DES_", 112}, {"_DES_", 56},
+	{"_RC4_128", 128}, {"_IDEA_", 128}, {"_SEED_", 128}, {"_SM4_", 128}, {"_128", 128}, {"_256_GCM", 256}, {"_256_CBC", 256}, {"_256_CCM", 256},
+	{"_AEGIS_256", 256}, {"_CHACHA20_", 256}, {"_28147_", 256}, {"_KUZNYECHIK_", 256}, {"_MAGMA_", 256},
+}
+
+// bits is the strength of the encryption.
+func (s suite) bits() uint32 {
+	for _, known := range strengths {
+		if strings.Contains(s.name, known.part) {
+			return known.bits
+		}
+	}
+	return 0
+}
+
+// fact writes the suite down.
+func (s suite) fact() *modelv1.TlsCipher {
+	return &modelv1.TlsCipher{
+		Id: uint32(s.id), Name: s.name, OpensslName: s.openssl, Bits: s.bits(), KeyExchange: s.keyExchange(), Classes: s.classes().names(),
+	}
+}
+
+// suitesThat lists the numbers of the suites that fit, in the order of the registry.
+func suitesThat(fits func(suite) bool) []uint16 {
+	var out []uint16
+	for _, s := range registry().all {
+		if fits(s) {
+			out = append(out, s.id)
+		}
+	}
+	return out
 }
 
 // suitesWith lists the numbers of the suites below TLS 1.3 that have at least one of the wanted classes.
 func suitesWith(wanted class) []uint16 {
-	var out []uint16
-	for _, s := range suites {
-		if !s.tls13() && s.classes()&wanted != 0 {
-			out = append(out, s.id)
-		}
-	}
-	return out
+	return suitesThat(func(s suite) bool { return !s.tls13() && s.classes()&wanted != 0 })
 }
 
 // suites13 lists the numbers of the TLS 1.3 suites.
-func suites13() []uint16 {
-	var out []uint16
-	for _, s := range suites {
-		if s.tls13() {
-			out = append(out, s.id)
-		}
+func suites13() []uint16 { return suitesThat(suite.tls13) }
+
+// stranger says that somebody without a secret shared beforehand (PSK, SRP, Kerberos) can negotiate the suite.
+func (s suite) stranger() bool {
+	switch s.keyExchange() {
+	case "rsa", "dh", "dhe", "ecdh", "ecdhe":
+		return true
 	}
-	return out
+	return false
 }
 
-// oldSuites lists the numbers of all suites below TLS 1.3, strongest kind first: a server that lets the client choose then
-// shows its best side, and its weak ones are asked for afterwards.
+// oldSuites lists the numbers of the suites below TLS 1.3 that a stranger can negotiate, strongest kind first: a server that
+// lets the client choose then shows its best side, and its weak ones are asked for afterwards.
 func oldSuites() []uint16 {
-	strong := suitesWith(classForwardSecret)
-	out := append([]uint16{}, strong...)
-	for _, id := range suitesWith(^class(0)) {
-		if s, _ := suiteOf(id); s.classes()&classForwardSecret == 0 {
-			out = append(out, id)
-		}
+	strong := suitesThat(func(s suite) bool { return !s.tls13() && s.classes()&classForwardSecret != 0 })
+	weak := suitesThat(func(s suite) bool { return !s.tls13() && s.stranger() && s.classes()&classForwardSecret == 0 })
+	return append(strong, weak...)
+}
+
+// common says that a widely used library has the suite: OpenSSL up to 1.0.2, Schannel, JSSE, NSS or GnuTLS. There are fewer of
+// them than the 128 that some old servers take at most in one hello.
+func (s suite) common() bool {
+	return s.openssl != "" && s.stranger() && !strings.Contains(s.name, "ARIA") && !strings.Contains(s.name, "_CCM") &&
+		!strings.Contains(s.name, "_DSS_") && !strings.HasPrefix(s.name, "TLS_ECDH_ECDSA_") && !strings.HasPrefix(s.name, "TLS_ECDH_RSA_")
+}
+
+// suitesFor lists all suites that may be chosen in a version, in two hellos' worth: the common ones, strongest first, and the
+// rest.
+func suitesFor(version uint16) [2][]uint16 {
+	if version >= versionTLS13 {
+		return [2][]uint16{suites13()}
 	}
-	return out
+	possible := func(s suite) bool { return !s.tls13() && (version >= versionTLS12 || !s.only12()) }
+	common := suitesThat(func(s suite) bool { return possible(s) && s.common() && s.classes()&classForwardSecret != 0 })
+	common = append(common, suitesThat(func(s suite) bool {
+		return possible(s) && s.common() && s.classes()&classForwardSecret == 0
+	})...)
+	return [2][]uint16{common, suitesThat(func(s suite) bool { return possible(s) && !s.common() })}
 }

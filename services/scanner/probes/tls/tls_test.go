@@ -43,8 +43,24 @@ func TestModernServer(t *testing.T) {
 		Address: "127.0.0.1", Port: uint32(port), ServerName: "www.test", Versions: []string{"TLS1.2", "TLS1.3"},
 		Ciphers:       fact.GetCiphers(),
 		CipherClasses: []string{"cbc", "aead"}, ForwardSecrecy: true, Alpn: []string{"h2", "http/1.1"},
-		Trusted: true, NameMatches: true, OcspStapled: true, SctCount: 2,
-		Chain: fact.GetChain(),
+		Trusted: true, NameMatches: true, OcspStapled: true, SctCount: 2, TrustStore: storeExtra, ChainLength: 2,
+		Chain: fact.GetChain(), Protocols: fact.GetProtocols(), Jarm: fact.GetJarm(), Connections: fact.GetConnections(), Grade: fact.GetGrade(),
+		KeyExchange: &modelv1.TlsKeyExchange{
+			Groups:       []string{"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024", "x25519", "secp256r1", "secp384r1", "secp521r1"},
+			LegacyGroups: []string{"x25519", "secp256r1", "secp384r1", "secp521r1"}, PostQuantum: true,
+		},
+		Session: &modelv1.TlsSession{TicketResumed: true, Tickets: 1, PskSeconds: 604800, PskResumed: true},
+		Behaviour: &modelv1.TlsBehaviour{
+			SecureRenegotiation: wordYes, ClientRenegotiation: wordNo, FallbackScsv: wordYes, ExtendedMasterSecret: wordYes, GreaseTolerant: wordYes,
+			Compression: wordNo, Heartbeat: wordNo, EarlyChangeCipher: wordNo, SessionIdOverread: wordNo,
+		},
+		Ocsp: &modelv1.OcspStaple{Status: "unreadable"},
+	}
+	if len(fact.GetProtocols()) != 2 || !fact.GetProtocols()[0].GetComplete() || !fact.GetProtocols()[0].GetServerOrder() || len(fact.GetJarm()) != 62 {
+		t.Errorf("protocols %v, JARM %q", fact.GetProtocols(), fact.GetJarm())
+	}
+	if g := fact.GetGrade(); g.GetLetter() != "A" || len(g.GetLimits()) != 0 {
+		t.Errorf("grade %v", g)
 	}
 	if diff := cmp.Diff(want.String(), fact.String()); diff != "" {
 		t.Errorf("fact (-want +got):\n%s", diff)
@@ -242,7 +258,7 @@ func TestClientCertificateWanted(t *testing.T) {
 
 func TestProtocolOfItsOwn(t *testing.T) {
 	root := newAuthority(t, "Test Root", nil)
-	config := &stdtls.Config{Certificates: []stdtls.Certificate{root.issue(t, leafFor("mail.test"), nil)}, NextProtos: []string{"managesieve"}, MinVersion: stdtls.VersionTLS13}
+	config := &stdtls.Config{Certificates: []stdtls.Certificate{root.issue(t, leafFor("mail.test"), nil)}, NextProtos: []string{"of-its-own"}, MinVersion: stdtls.VersionTLS13}
 	fact := factOf(t, New(Options{}), jobFor(serveTLS(t, config), "mail.test"))
 	if len(fact.GetChain()) != 1 || len(fact.GetAlpn()) != 0 {
 		t.Errorf("chain of %d, ALPN %v; want the chain and no protocol", len(fact.GetChain()), fact.GetAlpn())

@@ -2,7 +2,10 @@ package tls
 
 import (
 	"crypto/x509"
+	"slices"
 	"time"
+
+	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
 // The words of TlsFact.trust_error.
@@ -14,53 +17,90 @@ const (
 	trustOther      = "other"
 )
 
-// trustStore returns the roots that chains are judged by: those of the system and the extra ones; nil where there is none at
-// all, so that nothing can be said about trust.
-func trustStore(extra []*x509.Certificate) *x509.CertPool {
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
+// Words of TlsFact.trust_store.
+const (
+	storeMozilla = "mozilla"
+	storeExtra   = "extra"
+)
+
+// stores are the roots that chains are judged by.
+type stores struct{ mozilla, extra *x509.CertPool }
+
+// trustStores returns Mozilla's roots, as NSS trusts them for servers with its distrust-after dates, and the extra ones. The
+// machine's own store has no say: the same chain must mean the same wherever the scanner runs.
+//
+// The roots come with the module golang.org/x/crypto/x509roots/fallback, whose version is the date of the list.
+func trustStores(extra []*x509.Certificate) stores {
+	out := stores{mozilla: x509.NewCertPool(), extra: x509.NewCertPool()}
+	for root := range bundle.Roots() {
+		parsed, err := x509.ParseCertificate(root.Certificate)
+		switch {
+		case err != nil: // one that this Go release no longer reads is trusted by no client of it either
+		case root.Constraint == nil:
+			out.mozilla.AddCert(parsed)
+		default:
+			out.mozilla.AddCertWithConstraint(parsed, root.Constraint)
+		}
 	}
 	for _, root := range extra {
-		roots.AddCert(root)
+		out.extra.AddCert(root)
 	}
-	if roots.Equal(x509.NewCertPool()) {
-		return nil
-	}
-	return roots
+	return out
 }
 
-// judge says whether chain leads to one of roots at the time now, and if not, why, in a word of TlsFact.trust_error. What name
-// the leaf is for is another question. The work is bounded by crypto/x509 (at most 100 signature checks) and by maxChain.
-func judge(chain []certificate, roots *x509.CertPool, now time.Time) (trusted bool, problem string) {
+// verdict is what is said about a chain.
+type verdict struct {
+	store, problem string
+	// issuer is the certificate that signed the leaf, nil if it was not sent.
+	issuer *x509.Certificate
+}
+
+// judge says whether chain leads to one of the roots at the time now, and if not, why, in a word of TlsFact.trust_error. What
+// name the leaf is for is another question. The work is bounded by crypto/x509 (at most 100 signature checks) and by maxChain.
+func judge(chain []certificate, roots stores, now time.Time) verdict {
 	leaf := chain[0].parsed
 	if leaf == nil {
-		return false, trustOther
+		return verdict{problem: trustOther}
 	}
-	options := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now}
+	var out verdict
+	if issuer, ok := issuerOf(chain[0], chain); ok {
+		out.issuer = issuer.parsed
+	}
+	options := x509.VerifyOptions{Intermediates: x509.NewCertPool()}
 	for _, c := range chain[1:] {
-		if c.parsed != nil {
+		if c.parsed != nil && !c.heavy() {
 			options.Intermediates.AddCert(c.parsed)
 		}
 	}
-	verifies := func(at time.Time) bool {
+	verifies := func(at time.Time) string {
 		options.CurrentTime = at
-		_, err := leaf.Verify(options)
-		return err == nil
+		for _, store := range []struct {
+			name string
+			pool *x509.CertPool
+		}{{storeMozilla, roots.mozilla}, {storeExtra, roots.extra}} {
+			options.Roots = store.pool
+			if _, err := leaf.Verify(options); err == nil {
+				return store.name
+			}
+		}
+		return ""
+	}
+	if out.store = verifies(now); out.store != "" {
+		return out
 	}
 	switch {
-	case verifies(now):
-		return true, ""
 	case chain[0].selfSigned():
-		return false, trustSelfSigned
-	case now.Before(leaf.NotBefore) && verifies(leaf.NotBefore.Add(time.Second)):
-		return false, trustOther // not valid yet, which has a check of its own
-	case verifies(leaf.NotAfter.Add(-time.Second)), verifies(leaf.NotBefore.Add(time.Second)):
-		return false, trustExpired
+		out.problem = trustSelfSigned
+	case now.Before(leaf.NotBefore) && verifies(leaf.NotBefore.Add(time.Second)) != "":
+		out.problem = trustOther // not valid yet, which has a check of its own
+	case verifies(leaf.NotAfter.Add(-time.Second)) != "", verifies(leaf.NotBefore.Add(time.Second)) != "":
+		out.problem = trustExpired
 	case missingLink(chain):
-		return false, trustIncomplete
+		out.problem = trustIncomplete
+	default:
+		out.problem = trustUnknown
 	}
-	return false, trustUnknown
+	return out
 }
 
 // missingLink guesses whether a chain that leads to no known root lacks an intermediate certificate, as opposed to coming from
@@ -78,7 +118,7 @@ func missingLink(chain []certificate) bool {
 	if top.selfSigned() {
 		return false
 	}
-	if chain[0].embeddedSCTs() > 0 {
+	if len(chain[0].embeddedSCTs()) > 0 {
 		return true
 	}
 	return string(top.der) == string(chain[0].der) && len(chain[0].parsed.IssuingCertificateURL) > 0
@@ -92,4 +132,52 @@ func issuerOf(c certificate, chain []certificate) (certificate, bool) {
 		}
 	}
 	return certificate{}, false
+}
+
+// Words of TlsFact.chain_faults.
+const (
+	chainDuplicate  = "duplicate"
+	chainDisordered = "disordered"
+	chainUnrelated  = "unrelated"
+	chainRootSent   = "root-sent"
+)
+
+// chainFaults says what is wrong with a chain as sent. TLS 1.2 wants each certificate to certify the one before it (RFC 5246
+// section 7.4.2); a root that is sent is no fault but a waste.
+func chainFaults(chain []certificate) []string {
+	seen := make(map[string]bool)
+	found := make(map[string]bool)
+	onPath := map[string]bool{string(chain[0].der): true}
+	for at := chain[0]; ; {
+		issuer, ok := issuerOf(at, chain)
+		if !ok || onPath[string(issuer.der)] {
+			break
+		}
+		onPath[string(issuer.der)] = true
+		at = issuer
+	}
+	for i, c := range chain {
+		key := string(c.der)
+		switch {
+		case seen[key]:
+			found[chainDuplicate] = true
+		case c.parsed == nil || chain[0].parsed == nil: // nothing can be said
+		case !onPath[key]:
+			found[chainUnrelated] = true
+		case i > 0 && c.selfSigned():
+			found[chainRootSent] = true
+		}
+		seen[key] = true
+		if i > 0 && onPath[key] && onPath[string(chain[i-1].der)] && c.parsed != nil && !found[chainDuplicate] &&
+			string(chain[i-1].parsed.RawIssuer) != string(c.parsed.RawSubject) {
+			found[chainDisordered] = true
+		}
+	}
+	var out []string
+	for _, word := range []string{chainDuplicate, chainDisordered, chainUnrelated, chainRootSent} {
+		if found[word] {
+			out = append(out, word)
+		}
+	}
+	return slices.Clip(out)
 }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package snapshot
+
+func openSource(path string) (source, error) { return openOnDisk(path) }
