@@ -69,6 +69,10 @@ bench: ## Run the benchmarks, each with its floor beside it, and print the ratio
 	go test -run '^$$' -bench . -benchtime 40000x -count 3 ./test/speed
 	go test -run '^$$' -bench ColdStart -benchtime 1x -timeout 30m ./test/aws
 	cd services/scanner && go test -run '^$$' -bench PortScan -benchtime 3x ./probes/port
+	cd services/scanner && go test -run '^$$' -bench 'UDP|BenchmarkLoad|BenchmarkOf' -benchtime 500x ./probes/port ./probes/ranges
+	cd services/scanner && go test -run '^$$' -bench 'Names|Scan' -benchtime 2s ./probes/dns
+	cd services/scanner && go test -run '^$$' -bench Service -benchtime 1s ./probes/service
+	cd services/correlator && go test -run '^$$' -bench 'FeedToAlert|Match|CostUnit' -benchtime 20x .
 	cd platform && go test -run '^$$' -bench . -benchtime 1s ./wire ./table/sqlitetable ./queue/sqlitequeue ./ratelimit
 
 .PHONY: gen

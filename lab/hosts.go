@@ -12,7 +12,7 @@ import (
 func hostsFor(o Options) []host {
 	hosts := slices.Concat(cleanHosts(), supportHosts())
 	if !o.Clean {
-		hosts = slices.Concat(hosts, openHosts(), nameHosts(), webHosts(), tlsHosts(), tlsFlawHosts(), serviceHosts(), moreServiceHosts(), hiddenHosts())
+		hosts = slices.Concat(hosts, openHosts(), nameHosts(), webHosts(), tlsHosts(), tlsFlawHosts(), serviceHosts(), moreServiceHosts(), udpHosts(), hiddenHosts())
 	}
 	if o.Hostile {
 		hosts = append(hosts, hostileHosts()...)

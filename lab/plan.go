@@ -51,12 +51,22 @@ type server struct {
 	port int
 	// udp opens the port for UDP too.
 	udp bool
+	// udpOnly opens the port for UDP alone.
+	udpOnly bool
 	// run serves; see the constructors in web.go, services*.go, hostile.go and dns.go.
 	run starter
 	// note says in a few words what it is.
 	note string
 	// checks that hold there.
 	checks []string
+}
+
+// transport is where findings of the server lie.
+func (s server) transport() string {
+	if s.udpOnly {
+		return "udp"
+	}
+	return "tcp"
 }
 
 // plan is the lab before anything is opened: plain data.

@@ -59,7 +59,7 @@ func startServers(ctx context.Context, p *plan, logger *slog.Logger) (*running, 
 	var bound []sockets
 	for _, h := range p.hosts {
 		for _, s := range h.servers {
-			sock, err := bind(ctx, netip.AddrPortFrom(p.address(h.number), uint16(p.port(s.port))), s.udp)
+			sock, err := bind(ctx, netip.AddrPortFrom(p.address(h.number), uint16(p.port(s.port))), s)
 			if err != nil {
 				r.close()
 				return nil, err
@@ -99,20 +99,21 @@ func (r *running) close() {
 	r.group.Wait()
 }
 
-// bind opens the port for TCP, and for UDP where wanted.
-func bind(ctx context.Context, at netip.AddrPort, udp bool) (sockets, error) {
+// bind opens the port for TCP, UDP or both.
+func bind(ctx context.Context, at netip.AddrPort, wanted server) (sockets, error) {
 	var config net.ListenConfig
 	var s sockets
 	var err error
-	if s.tcp, err = config.Listen(ctx, "tcp4", at.String()); err != nil {
-		return sockets{}, bindError(at, "tcp", err)
+	if !wanted.udpOnly {
+		if s.tcp, err = config.Listen(ctx, "tcp4", at.String()); err != nil {
+			return sockets{}, bindError(at, "tcp", err)
+		}
 	}
-	if !udp {
-		return s, nil
-	}
-	if s.udp, err = config.ListenPacket(ctx, "udp4", at.String()); err != nil {
-		_ = s.tcp.Close()
-		return sockets{}, bindError(at, "udp", err)
+	if wanted.udp || wanted.udpOnly {
+		if s.udp, err = config.ListenPacket(ctx, "udp4", at.String()); err != nil {
+			s.close()
+			return sockets{}, bindError(at, "udp", err)
+		}
 	}
 	return s, nil
 }

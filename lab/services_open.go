@@ -199,7 +199,7 @@ func sshReal(change func(*ssh.ServerConfig)) starter {
 			if err != nil {
 				return
 			}
-			defer server.Close()
+			defer func() { _ = server.Close() }()
 			go ssh.DiscardRequests(requests)
 			for channel := range channels {
 				_ = channel.Reject(ssh.Prohibited, "there is nothing to do here")

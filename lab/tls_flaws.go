@@ -98,6 +98,8 @@ func smtpSmuggled(t tlsServer) starter {
 					return
 				case verb == "EHLO":
 					say(conn, "250-%s\r\n250 STARTTLS", h.name)
+				case verb == "MAIL" || verb == "RCPT" || verb == "DATA":
+					say(conn, "554 5.7.1 Error: this server takes no mail")
 				case verb != "STARTTLS":
 					say(conn, "250 2.0.0 Ok")
 				default:

@@ -97,7 +97,7 @@ func (p *plan) truthOf(h host) []Finding {
 			f := p.attribute(h, check)
 			f.Note = s.note
 			if f.Location = ""; !strings.HasPrefix(check, "port-") {
-				f.Location = hostPort(f.Asset, p.port(s.port)) + "/tcp"
+				f.Location = hostPort(f.Asset, p.port(s.port)) + "/" + s.transport()
 			}
 			found = append(found, f)
 		}

@@ -1,9 +1,12 @@
 package test
 
 import (
+	"strings"
+
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	accessv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/access/v1"
 	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
@@ -17,7 +20,7 @@ import (
 
 // objects are names of one object of each kind, either of another tenant or of nobody.
 type objects struct {
-	tenant, key, host, asset, proof, exclusion, plan, assessment, job, finding, risk, report, queue, imported, stop, entry, provider string
+	tenant, key, host, asset, proof, exclusion, plan, assessment, job, finding, risk, report, queue, imported, stop, entry, provider, check string
 }
 
 // method is how a method is asked for the objects of another, and what the answer has to be.
@@ -42,6 +45,18 @@ func job(o objects) *modelv1.ScanJob {
 	return &modelv1.ScanJob{
 		Id: o.job, Assessment: o.assessment, ScanType: modelv1.ScanType_SCAN_TYPE_DNS,
 		Target: &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_HOST, Value: o.host, Host: o.host},
+	}
+}
+
+// ownCheck is a check of a tenant's own by its name.
+func ownCheck(name string) *correlatorv1.Check {
+	fact := func(name string) []*correlatorv1.CheckExample {
+		return []*correlatorv1.CheckExample{{Fact: &structpb.Struct{Fields: map[string]*structpb.Value{"name": structpb.NewStringValue(name)}}}}
+	}
+	return &correlatorv1.Check{
+		Name: name, Id: strings.TrimPrefix(name, "checks/"), Title: "Telnet is not ours", Severity: modelv1.Severity_SEVERITY_HIGH, Fact: "service",
+		Condition: "service.name == 'telnet'", Summary: "'Telnet at ' + observation.location", Description: "House rule 7.", Remediation: "Turn it off.",
+		Holds: fact("telnet"), NotHolds: fact("ssh"),
 	}
 }
 
@@ -179,8 +194,19 @@ var methods = map[string]method{
 	"correlator.v1.CorrelatorService/MarkFalsePositive": {want: hidden, request: func(o objects) proto.Message {
 		return &correlatorv1.MarkFalsePositiveRequest{Name: o.finding, Reason: "x"}
 	}},
-	"correlator.v1.CorrelatorService/ReopenFinding":    {want: hidden, request: func(o objects) proto.Message { return &correlatorv1.ReopenFindingRequest{Name: o.finding} }},
-	"correlator.v1.CorrelatorService/Reevaluate":       {want: hidden, request: func(o objects) proto.Message { return &correlatorv1.ReevaluateRequest{Assets: []string{o.asset}} }},
+	"correlator.v1.CorrelatorService/ReopenFinding": {want: hidden, request: func(o objects) proto.Message { return &correlatorv1.ReopenFindingRequest{Name: o.finding} }},
+	"correlator.v1.CorrelatorService/Reevaluate":    {want: hidden, request: func(o objects) proto.Message { return &correlatorv1.ReevaluateRequest{Assets: []string{o.asset}} }},
+	"correlator.v1.CorrelatorService/GetCheck":      {want: hidden, request: func(o objects) proto.Message { return &correlatorv1.GetCheckRequest{Name: o.check} }},
+	"correlator.v1.CorrelatorService/CreateCheck": {want: empty, creates: true, request: func(o objects) proto.Message {
+		return &correlatorv1.CreateCheckRequest{Check: ownCheck(o.check)}
+	}},
+	"correlator.v1.CorrelatorService/UpdateCheck": {want: hidden, request: func(o objects) proto.Message {
+		return &correlatorv1.UpdateCheckRequest{Check: ownCheck(o.check)}
+	}},
+	"correlator.v1.CorrelatorService/DeleteCheck":      {want: hidden, request: func(o objects) proto.Message { return &correlatorv1.DeleteCheckRequest{Name: o.check} }},
+	"correlator.v1.CorrelatorService/TestCheck":        {want: empty, request: func(o objects) proto.Message { return &correlatorv1.TestCheckRequest{Check: ownCheck(o.check)} }},
+	"correlator.v1.CorrelatorService/DisableCheck":     {want: hidden, request: func(o objects) proto.Message { return &correlatorv1.DisableCheckRequest{Name: o.check} }},
+	"correlator.v1.CorrelatorService/EnableCheck":      {want: hidden, request: func(o objects) proto.Message { return &correlatorv1.EnableCheckRequest{Name: o.check} }},
 	"correlator.v1.CorrelatorService/ListChecks":       {want: empty, request: func(objects) proto.Message { return &correlatorv1.ListChecksRequest{} }},
 	"correlator.v1.CorrelatorService/GetAssetFindings": {want: hidden, request: func(o objects) proto.Message { return &correlatorv1.GetAssetFindingsRequest{Asset: o.asset} }},
 	"correlator.v1.CorrelatorService/EvaluateAssessment": {want: internal, request: func(o objects) proto.Message {

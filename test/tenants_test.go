@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -15,11 +16,13 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	accessv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/access/v1"
+	correlatorv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/correlator/v1"
 	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
 	"github.com/riskprofiler/riskprofiler/lab"
@@ -39,7 +42,7 @@ var nobodys = objects{
 	job: "00000000000000000000000000000000", finding: "findings/00000000000000000000000000000000",
 	risk: "risks/00000000000000000000000000000000", report: "reports/00000000000000000000000000000000", queue: "queues/nothing",
 	stop: "stops/t-00000000000000000000000000", entry: "doNotScan/aaaaaaaaaaaaaaaaaaaa",
-	imported: "imports/00000000000000000000000000000000", provider: "securitytrails",
+	imported: "imports/00000000000000000000000000000000", provider: "securitytrails", check: "checks/custom/nobodys",
 }
 
 // TestTenants: whatever method a tenant calls with the names of another tenant's objects, the answer is the one for objects
@@ -174,7 +177,7 @@ func first(ctx context.Context, conn *grpc.ClientConn, path string, in, out prot
 func (o objects) anonymise(text string) string {
 	return strings.NewReplacer(
 		o.proof, "PROOF", o.asset, "ASSET", o.exclusion, "EXCLUSION", o.plan, "PLAN", o.assessment, "ASSESSMENT", o.finding, "FINDING",
-		o.risk, "RISK", o.report, "REPORT", o.key, "KEY", o.tenant, "TENANT", o.queue, "QUEUE", o.stop, "STOP", o.entry, "ENTRY", o.imported, "IMPORT", o.provider, "PROVIDER", o.host, "HOST", o.job, "JOB",
+		o.risk, "RISK", o.report, "REPORT", o.key, "KEY", o.tenant, "TENANT", o.queue, "QUEUE", o.stop, "STOP", o.entry, "ENTRY", o.imported, "IMPORT", o.provider, "PROVIDER", o.check, "CHECK", strings.TrimPrefix(o.check, "checks/"), "CHECK-ID", o.host, "HOST", o.job, "JOB",
 	).Replace(text)
 }
 
@@ -207,6 +210,9 @@ func (p *Platform) populate(t *testing.T) objects {
 	o.imported = imported.GetName()
 	o.provider = "certspotter"
 	p.must(t, t.Context(), http.MethodPost, "/v1/providerKeys", map[string]any{"provider": o.provider, "key": "theirs-0123456789"}, nil)
+	own := &correlatorv1.Check{}
+	p.must(t, t.Context(), http.MethodPost, "/v1/checks", json.RawMessage(protojson.Format(ownCheck("checks/custom/theirs-only"))), own)
+	o.check = own.GetName()
 	o.proof, o.exclusion, o.plan, o.key = proof.GetName(), exclusion.GetName(), plan.GetName(), key.GetKey().GetName()
 	return o
 }

@@ -33,9 +33,9 @@ packages=()
 for m in "${modules[@]}"; do [ "$m" = gen ] && continue; [ "$m" = . ] && packages+=(./...) || packages+=("./$m/..."); done
 go vet "${packages[@]}"
 # The tag adds the tests that need servers; the drivers of AWS as the default list have one file of their own.
-go vet -tags awstest "${packages[@]}"
+go vet -tags awstest,realservers "${packages[@]}"
 go build -tags aws -o /dev/null ./services/ingest/cmd/ingest
-.tools/bin/golangci-lint run --allow-parallel-runners --build-tags awstest "${packages[@]}"
+.tools/bin/golangci-lint run --allow-parallel-runners --build-tags awstest,realservers "${packages[@]}"
 for m in deploy tools/image; do
 	(cd "$m" && GOWORK=off go mod tidy -diff && GOWORK=off go vet ./... && GOWORK=off "$OLDPWD/.tools/bin/golangci-lint" run --allow-parallel-runners ./...) || exit 1
 done

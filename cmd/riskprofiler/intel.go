@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +75,9 @@ func newIntel() *cobra.Command {
 // do runs a command against a running platform, or against one in this process that only serves this command.
 func (f *intelFlags) do(c *cobra.Command, do func(ctx context.Context, conn grpc.ClientConnInterface, p printer) error) error {
 	if f.data == "" {
-		return f.run(c, nil, func(ctx context.Context, conn grpc.ClientConnInterface, _ []string, p printer) error { return do(ctx, conn, p) })
+		return f.run(c, nil, func(ctx context.Context, conn grpc.ClientConnInterface, _ []string, p printer) error {
+			return do(ctx, conn, p)
+		})
 	}
 	if f.output != "table" && f.output != "json" {
 		return usage(fmt.Errorf("--output %q is not known; use table or json", f.output))
@@ -187,7 +190,7 @@ func (f *intelFlags) files(ctx context.Context, client ingestv1.IngestServiceCli
 	for _, file := range found {
 		records, skipped := 0, uint64(0)
 		err := file.Read(ctx, func(req *ingestv1.ImportIntelRequest, fraction float64) error {
-			records += len(req.GetRecords())
+			records += len(req.GetRecords()) + int(req.GetAbout().GetRecords())
 			skipped += req.GetAbout().GetSkipped()
 			_, err := client.ImportIntel(ctx, req)
 			show.show(req.GetFeed(), fmt.Sprintf("%d records read, %d things not understood", records, skipped), fraction)
@@ -227,7 +230,20 @@ func intelStatus(ctx context.Context, client ingestv1.IngestServiceClient, p pri
 		schedule = "on"
 	}
 	_, _ = fmt.Fprintf(p.w, "schedule %s\n\n", schedule)
-	return list(p, s.GetFeeds(), column[*modelv1.IntelFeed]{"feed", (*modelv1.IntelFeed).GetName},
+	if err := intelFeeds(p, s.GetFeeds()); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(s.GetFeeds(), func(f *modelv1.IntelFeed) bool { return f.GetName() == "nvd" && f.GetSynced() != nil }) {
+		_, err = fmt.Fprintf(p.w, "\n%s\n", nvdNotice)
+	}
+	return err
+}
+
+// nvdNotice is what NVD asks programs to show: https://nvd.nist.gov/developers/terms-of-use
+const nvdNotice = "This product uses the NVD API but is not endorsed or certified by the NVD."
+
+func intelFeeds(p printer, feeds []*modelv1.IntelFeed) error {
+	return list(p, feeds, column[*modelv1.IntelFeed]{"feed", (*modelv1.IntelFeed).GetName},
 		column[*modelv1.IntelFeed]{"read", func(f *modelv1.IntelFeed) string {
 			if f.GetSynced() == nil {
 				return "never"

@@ -79,8 +79,8 @@ type library struct {
 	open func(ctx context.Context, m *modelv1.IntelManifest) (Intel, func() error, error)
 	log  *slog.Logger
 
-	// loading is held while a snapshot is fetched, so that it is fetched once.
-	loading sync.Mutex
+	// loading has room for the one that fetches a snapshot, so that it is fetched once.
+	loading chan struct{}
 	mu      sync.Mutex
 	current *edition
 	asked   time.Time
@@ -137,8 +137,12 @@ func (l *library) closed(e *edition) {
 
 // refresh asks which snapshot counts and opens it, unless another call just did. What is there goes on being used if asking fails.
 func (l *library) refresh(ctx context.Context, tenant, atLeast string) error {
-	l.loading.Lock()
-	defer l.loading.Unlock()
+	select {
+	case l.loading <- struct{}{}:
+		defer func() { <-l.loading }()
+	case <-ctx.Done():
+		return fault.Wrap(fault.DeadlineExceeded, context.Cause(ctx), "wait for intel to be opened")
+	}
 	e, fresh := l.take(atLeast)
 	l.giveBack(e)
 	if fresh {
@@ -206,7 +210,7 @@ func (l *library) stop() error {
 // bucketLibrary reads snapshots from a bucket and keeps their files in a directory that dir makes when it is first needed.
 func bucketLibrary(b blob.Bucket, ingest ingestv1.IngestServiceClient, self func(context.Context, string) context.Context, dir func() (string, error), log *slog.Logger) *library {
 	return &library{
-		log: log,
+		log: log, loading: make(chan struct{}, 1),
 		newest: func(ctx context.Context, tenant string) (*modelv1.IntelManifest, error) {
 			status, err := ingest.GetIntelStatus(self(ctx, tenant), &ingestv1.GetIntelStatusRequest{})
 			if errors.Is(err, fault.Unimplemented) {

@@ -47,7 +47,7 @@ func (w *watched) Advisory(id string) (*modelv1.Advisory, error) {
 func newShelf() *shelf {
 	s := &shelf{}
 	s.library = &library{
-		log: slog.New(slog.DiscardHandler),
+		log: slog.New(slog.DiscardHandler), loading: make(chan struct{}, 1),
 		newest: func(context.Context, string) (*modelv1.IntelManifest, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -154,7 +154,8 @@ func stopped(ctx context.Context, found *probes.Result, err error) (*probes.Resu
 func (s *Service) run(ctx context.Context, guard *netguard.Guard, p probes.Probe, job *modelv1.ScanJob) (result *probes.Result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.bound(job))
 	defer cancel()
-	defer s.tenants.enter(job.GetTenant())()
+	leave := s.tenants.enter(job.GetTenant())
+	defer leave()
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.ErrorContext(ctx, "probe panicked", slog.String("probe", p.Version()), slog.String("job", job.GetId()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))

@@ -122,7 +122,7 @@ func (v *visitor) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob
 	for i := 0; ; i++ {
 		cost := min(v.costs[i%len(v.costs)], env.Batch("127.0.0.1"))
 		if err := env.TakePermits(ctx, "127.0.0.1", cost); err != nil {
-			return &probes.Result{Outcome: modelv1.Outcome_OUTCOME_PARTIAL, Reason: err.Error()}, nil
+			return &probes.Result{Outcome: modelv1.Outcome_OUTCOME_PARTIAL, Reason: err.Error()}, nil //nolint:nilerr // a probe's way to end
 		}
 		for range cost {
 			answer, err := v.visit(env)

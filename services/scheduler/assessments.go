@@ -58,7 +58,7 @@ func (s *Service) accept(ctx context.Context, tenant, subject, plan string, req 
 	if a.RunTypes, err = runTypes(a.GetProfile(), a.GetScanTypes(), available); err != nil {
 		return nil, err
 	}
-	if err := s.checkSeeds(ctx, seeds, a.GetProfile(), a.GetRunTypes(), true); err != nil {
+	if err := s.checkSeeds(ctx, seeds, a.GetProfile(), a.GetRunTypes()); err != nil {
 		return nil, err
 	}
 	a.TraceId = trace.SpanContextFromContext(ctx).TraceID().String()
@@ -146,10 +146,10 @@ func merged(in []*schedulerv1.Seed) []*schedulerv1.Seed {
 	return out
 }
 
-// checkSeeds asks ingest whether every seed may be scanned with that scan type which does most to it; recheck: whether the
-// proofs of its ownership are still there, too.
-func (s *Service) checkSeeds(ctx context.Context, seeds []*schedulerv1.Seed, p modelv1.Profile, types []modelv1.ScanType, recheck bool) error {
-	req := &ingestv1.CheckScopeRequest{Profile: p, Recheck: recheck}
+// checkSeeds asks ingest whether every seed may be scanned with that scan type which does most to it, and whether the proofs of
+// its ownership are still there.
+func (s *Service) checkSeeds(ctx context.Context, seeds []*schedulerv1.Seed, p modelv1.Profile, types []modelv1.ScanType) error {
+	req := &ingestv1.CheckScopeRequest{Profile: p, Recheck: true}
 	for _, seed := range seeds {
 		t := heaviest(types)
 		if seed.GetKind() == modelv1.AssetKind_ASSET_KIND_CLOUD_ACCOUNT {

@@ -70,8 +70,10 @@ func (s *Service) checkPlan(ctx context.Context, p *schedulerv1.Plan, now time.T
 	if err != nil {
 		return err
 	}
-	if err := s.checkSeeds(ctx, seeds, profile, types, false); err != nil {
-		return err
+	if !p.GetPaused() { // one that does not run can always be changed, and made to stop
+		if err := s.checkSeeds(ctx, seeds, profile, types); err != nil {
+			return err
+		}
 	}
 	p.NextRunTime = timestamppb.New(next)
 	return nil

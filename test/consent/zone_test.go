@@ -23,14 +23,7 @@ type zone struct {
 
 func newZone(t *testing.T) *zone {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", conn.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, l := bothAt(t)
 	z := &zone{address: conn.LocalAddr().String(), records: map[string][]string{}}
 	for _, s := range []*dns.Server{{PacketConn: conn, Handler: z}, {Listener: l, Handler: z}} {
 		started := make(chan struct{})
@@ -40,6 +33,21 @@ func newZone(t *testing.T) *zone {
 		t.Cleanup(func() { _ = s.Shutdown() })
 	}
 	return z
+}
+
+// bothAt listens at one port for datagrams and connections. One that is free for the first may be taken for the second.
+func bothAt(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for {
+		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := net.Listen("tcp", conn.LocalAddr().String()); err == nil {
+			return conn, l
+		}
+		_ = conn.Close()
+	}
 }
 
 // set replaces the records of a name; none: the name is gone.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
@@ -128,21 +129,29 @@ func nmapOf(t *testing.T, s *Server) []nmapPort {
 // TestServicesAgainstNmap: the same ports, names, TLS and versions as nmap -sV, and no difference without a reason; nor a reason
 // without its difference.
 func TestServicesAgainstNmap(t *testing.T) {
+	var mu sync.Mutex
 	met := make([]bool, len(differences))
-	for _, s := range Servers(t) {
-		theirs := nmapOf(t, s)
-		if len(theirs) != len(s.Ports) {
-			t.Errorf("%s: nmap sees %d ports of %d", s.Kind, len(theirs), len(s.Ports))
+	t.Run("servers", func(t *testing.T) {
+		for _, s := range Servers(t) {
+			t.Run(s.Kind, func(t *testing.T) {
+				t.Parallel() // nmap waits, most of the time
+				theirs := nmapOf(t, s)
+				if len(theirs) != len(s.Ports) {
+					t.Errorf("nmap sees %d ports of %d", len(theirs), len(s.Ports))
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for _, their := range theirs {
+					i := slices.IndexFunc(s.Ports, func(p Port) bool { return p.String() == fmt.Sprintf("%d/%s", their.Number, their.Protocol) })
+					if i < 0 || their.State.State != "open" {
+						t.Errorf("nmap calls %d/%s %s", their.Number, their.Protocol, their.State.State)
+						continue
+					}
+					compareWithNmap(t, met, s, s.Ports[i], serviceAt(t, s, s.Ports[i]), their)
+				}
+			})
 		}
-		for _, their := range theirs {
-			i := slices.IndexFunc(s.Ports, func(p Port) bool { return p.String() == fmt.Sprintf("%d/%s", their.Number, their.Protocol) })
-			if i < 0 || their.State.State != "open" {
-				t.Errorf("%s: nmap calls %d/%s %s", s.Kind, their.Number, their.Protocol, their.State.State)
-				continue
-			}
-			compareWithNmap(t, met, s, s.Ports[i], serviceAt(t, s, s.Ports[i]), their)
-		}
-	}
+	})
 	for i, d := range differences {
 		if !met[i] {
 			t.Errorf("%s %s: %s is no longer different: take the line %q out", d.server, d.port, d.field, d.theirs)

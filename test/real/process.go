@@ -54,7 +54,7 @@ func Dir(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // G302: servers that give up root must reach it
+	if err := os.Chmod(dir, 0o755); err != nil { // servers that give up root must reach it
 		t.Fatal(err)
 	}
 	processes.Lock()
@@ -67,10 +67,10 @@ func Dir(t testing.TB) string {
 func File(t testing.TB, dir, name, content string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // G301: servers that give up root must reach it
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { // so here
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // G306: servers that give up root read it
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil { // and read it
 		t.Fatal(err)
 	}
 	return path
@@ -84,7 +84,7 @@ func Run(t testing.TB, dir string, listens []string, program string, args ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	cmd := exec.Command(find(t, program), args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

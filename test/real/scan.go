@@ -3,6 +3,8 @@
 package real
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
@@ -33,4 +35,15 @@ func Scan(t testing.TB, probe probes.Probe, target *modelv1.Target) *probes.Resu
 		t.Fatal(err)
 	}
 	return result
+}
+
+// Log is the end of what the server said, for messages of tests that fail.
+func (s *Server) Log() string {
+	var all string
+	for _, name := range []string{"log", "error.log", "cache.log"} {
+		if text, err := os.ReadFile(filepath.Join(s.Dir, name)); err == nil {
+			all += tail(text)
+		}
+	}
+	return all
 }

@@ -35,6 +35,11 @@ func TestServices(t *testing.T) {
 	for _, name := range Kinds() {
 		t.Run(name, func(t *testing.T) {
 			s := Start(t, name)
+			defer func() {
+				if t.Failed() {
+					t.Log(s.Log())
+				}
+			}()
 			for _, p := range s.Ports {
 				fact := serviceAt(t, s, p)
 				checkService(t, s, p, fact)

@@ -47,11 +47,11 @@ var tlsConfigs = []tlsConfig{
 	{name: "everything", protocols: "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3", ciphers: "ALL:COMPLEMENTOFALL:@SECLEVEL=0", rsa: true, ecdsa: true, slow: true},
 	{name: "only 1.3", protocols: "TLSv1.3", rsa: true},
 	{name: "only 1.0", protocols: "TLSv1", ciphers: "DEFAULT:@SECLEVEL=0", rsa: true, slow: true},
-	{name: "1.2 with RSA", protocols: "TLSv1.2", ciphers: "HIGH:!aNULL", rsa: true, more: "ssl_prefer_server_ciphers on;"},
+	{name: "1.2 with RSA", protocols: "TLSv1.2", ciphers: "HIGH:!aNULL", rsa: true, more: "ssl_prefer_server_ciphers on;", slow: true},
 	{name: "1.2 with ECDSA", protocols: "TLSv1.2", ciphers: "HIGH:!aNULL", ecdsa: true},
 	{name: "modern", protocols: "TLSv1.2 TLSv1.3", ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305", rsa: true, ecdsa: true},
 	{name: "old", apache: true, protocols: "all +TLSv1 +TLSv1.1", ciphers: "ALL:@SECLEVEL=0", rsa: true, slow: true},
-	{name: "static RSA", apache: true, protocols: "-all +TLSv1.2", ciphers: "kRSA:@SECLEVEL=0", rsa: true},
+	{name: "static RSA", apache: true, protocols: "-all +TLSv1.2", ciphers: "kRSA:@SECLEVEL=0", rsa: true, slow: true},
 }
 
 // startTLSConfig starts one of tlsConfigs.

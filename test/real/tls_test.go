@@ -5,6 +5,7 @@ package real
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
@@ -25,7 +26,7 @@ var tlsDifferences = []tlsDifference{}
 // TestTLSAgainstOthers: the same protocols and ciphers as nmap, sslscan and testssl.sh say, for the servers as they come and in
 // configurations of their own.
 func TestTLSAgainstOthers(t *testing.T) {
-	met := make([]bool, len(tlsDifferences))
+	table := &tlsTable{met: make([]bool, len(tlsDifferences))}
 	var all []endpoint
 	for _, name := range []string{"nginx", "apache", "postfix", "dovecot", "vsftpd", "postgresql", "mariadb"} {
 		s := Start(t, name)
@@ -37,7 +38,7 @@ func TestTLSAgainstOthers(t *testing.T) {
 				}
 				all = append(all, endpoint{
 					name: name, address: s.Address, port: p.Number, service: p.Service, starttls: upgrade,
-					slow: p.Number == 587 || p.Number == 995 || p.Number == 993 || p.Number == 465, // the same as 25, 110 and 143
+					slow: !slices.Contains([]int{443, 25, 143, 5432}, p.Number), // the others are as these
 				})
 			}
 		}
@@ -45,30 +46,45 @@ func TestTLSAgainstOthers(t *testing.T) {
 	for i, c := range tlsConfigs {
 		all = append(all, startTLSConfig(t, i, c))
 	}
-	for _, e := range all {
-		t.Run(strings.ReplaceAll(e.name+" "+offerPort(e), "/", "-"), func(t *testing.T) {
-			fact := tlsFactAt(t, e)
-			e.numbers = map[string]uint32{}
-			ours := offers{}
-			for _, p := range fact.GetProtocols() {
-				for _, c := range p.GetCiphers() {
-					e.numbers[c.GetName()] = c.GetId()
-					ours[offerOf(p.GetVersion(), uint64(c.GetId()))] = true
-				}
-			}
-			t.Logf("%d offers of %v in %d connections, grade %s", len(ours), fact.GetVersions(), fact.GetConnections(), fact.GetGrade().GetLetterWithoutTrust())
-			for _, program := range programs {
-				if _, knows := program.starttls[e.starttls]; e.starttls != "" && !knows || e.slow && program.name == "testssl" {
-					continue
-				}
-				compareOffers(t, met, program.name, e, ours, program.ask(t, e))
-			}
-		})
-	}
+	t.Run("endpoints", func(t *testing.T) {
+		for _, e := range all {
+			t.Run(strings.ReplaceAll(e.name+" "+offerPort(e), "/", "-"), func(t *testing.T) {
+				t.Parallel() // testssl.sh sleeps most of its time
+				compareTLS(t, table, e)
+			})
+		}
+	})
 	for i, d := range tlsDifferences {
-		if !met[i] {
+		if !table.met[i] {
 			t.Errorf("nothing differs any more as the table says: %+v", d)
 		}
+	}
+}
+
+// tlsTable remembers which differences were met.
+type tlsTable struct {
+	sync.Mutex
+	met []bool
+}
+
+// compareTLS scans one endpoint with everything and compares.
+func compareTLS(t *testing.T, table *tlsTable, e endpoint) {
+	t.Helper()
+	fact := tlsFactAt(t, e)
+	e.numbers = map[string]uint32{}
+	ours := offers{}
+	for _, p := range fact.GetProtocols() {
+		for _, c := range p.GetCiphers() {
+			e.numbers[c.GetName()] = c.GetId()
+			ours[offerOf(p.GetVersion(), uint64(c.GetId()))] = true
+		}
+	}
+	t.Logf("%d offers of %v in %d connections, grade %s", len(ours), fact.GetVersions(), fact.GetConnections(), fact.GetGrade().GetLetterWithoutTrust())
+	for _, program := range programs {
+		if _, knows := program.starttls[e.starttls]; e.starttls != "" && !knows || e.slow && program.name == "testssl" {
+			continue
+		}
+		compareOffers(t, table, program.name, e, ours, program.ask(t, e))
 	}
 }
 
@@ -92,14 +108,14 @@ func tlsFactAt(t *testing.T, e endpoint) *modelv1.TlsFact {
 	return result.Observations[0].GetTls()
 }
 
-func compareOffers(t *testing.T, met []bool, program string, e endpoint, ours, theirs offers) {
+func compareOffers(t *testing.T, table *tlsTable, program string, e endpoint, ours, theirs offers) {
 	t.Helper()
 	if len(theirs) == 0 {
 		t.Errorf("%s saw nothing", program)
 	}
 	report := func(ours bool, list []offer) {
 		for _, o := range list {
-			if !tlsExplained(met, program, e, o, ours) {
+			if !table.explained(program, e, o, ours) {
 				t.Errorf("%s: %s only by %s", e.name, o, map[bool]string{true: "us", false: program}[ours])
 			}
 		}
@@ -119,10 +135,13 @@ func without(from, other offers) []offer {
 	return out
 }
 
-func tlsExplained(met []bool, program string, e endpoint, o offer, ours bool) bool {
+// explained looks a difference up.
+func (table *tlsTable) explained(program string, e endpoint, o offer, ours bool) bool {
+	table.Lock()
+	defer table.Unlock()
 	for i, d := range tlsDifferences {
 		if d.ours == ours && strings.HasPrefix(program, d.program) && strings.HasPrefix(e.name, d.endpoint) && strings.HasPrefix(string(o), d.offer) {
-			met[i] = true
+			table.met[i] = true
 			return true
 		}
 	}

@@ -52,10 +52,15 @@ func (b *Batch) Full() bool { return len(b.records) >= MaxBatchRecords || b.byte
 
 // Out takes records into the batch.
 func (b *Batch) Out() feeds.Out {
-	return feeds.Out{Record: func(r *ingestv1.IntelRecord) error {
+	return feeds.Out{Record: b.take, Skip: b.Skip}
+}
+
+// take adds a record and counts it. The lists of links do not count: they are part of a record.
+func (b *Batch) take(r *ingestv1.IntelRecord) error {
+	if r.GetFeed() != feeds.FeedLinks {
 		b.Read++
-		return b.add(r)
-	}, Skip: b.Skip}
+	}
+	return b.add(r)
 }
 
 // Skip counts what was not understood.

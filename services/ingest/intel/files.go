@@ -219,6 +219,7 @@ type fileReader struct {
 	ecosystem     string
 	whole, before int
 	part          float64
+	begun         bool
 	catalogue     bool
 }
 
@@ -348,8 +349,8 @@ func (r *fileReader) name() string {
 }
 
 func (r *fileReader) send(last bool) error {
-	req := &ingestv1.ImportIntelRequest{Feed: r.name(), Records: r.records, About: r.about(), Last: last}
-	r.records, r.bytes = nil, 0
+	req := &ingestv1.ImportIntelRequest{Feed: r.name(), Records: r.records, About: r.about(), First: !r.begun, Last: last}
+	r.records, r.bytes, r.begun = nil, 0, true
 	return r.emit(req, r.fraction())
 }
 
@@ -365,7 +366,9 @@ func (r *fileReader) sendCatalogue(p Progress, err error) error {
 		return err
 	}
 	r.catalogue, r.part = true, 1
-	return r.emit(&ingestv1.ImportIntelRequest{Feed: r.feed, Catalogue: p.Catalogue.File, About: r.about(), Last: true}, r.fraction())
+	about := r.about()
+	about.Records = p.Catalogue.Entries
+	return r.emit(&ingestv1.ImportIntelRequest{Feed: r.feed, Catalogue: p.Catalogue.File, About: about, First: true, Last: true}, r.fraction())
 }
 
 // end sends what is left.

@@ -28,18 +28,18 @@ func (s *Store) Import(ctx context.Context, req *ingestv1.ImportIntelRequest) er
 		if err := checkRecord(r); err != nil {
 			return err
 		}
-		if err := b.add(r); err != nil {
+		if err := b.take(r); err != nil {
 			return err
 		}
 	}
 	about := req.GetAbout()
-	b.Read, b.Skipped, b.Examples = uint64(len(req.GetRecords())), about.GetSkipped(), about.GetExamples()
+	b.Skipped, b.Examples = about.GetSkipped(), about.GetExamples()
 	for {
 		state, err := s.feed(ctx, name)
 		if err != nil {
 			return err
 		}
-		p := Progress{Cursor: state.value.GetFeed().GetCursor(), Done: req.GetLast(), Date: latest(state.value.GetFeed().GetDate(), about.GetDate())}
+		p := Progress{Cursor: state.value.GetFeed().GetCursor(), Done: req.GetLast(), Fresh: req.GetFirst(), Date: latest(state.value.GetFeed().GetDate(), about.GetDate())}
 		if len(req.GetCatalogue()) > 0 {
 			if p.Catalogue, _, err = openCatalogue(name, req.GetCatalogue()); err != nil {
 				return fault.Wrap(fault.Invalid, err, "import intel")

@@ -19,7 +19,7 @@ import (
 // csvColumns are the columns of the CSV report, one row for each finding.
 var csvColumns = []string{
 	"rank", "score", "severity", "check", "title", "asset", "location", "state", "confidence", "summary",
-	"first_seen", "last_seen", "due", "remediation", "risk", "finding", "trace_id",
+	"first_seen", "last_seen", "due", "remediation", "risk", "finding", "trace_id", "vulnerabilities",
 }
 
 // CSV lists the findings, worst risk first (RFC 4180). No cell begins as a formula and no cell breaks a line.
@@ -33,7 +33,7 @@ func CSV(doc *reporterv1.ReportDocument) ([]byte, error) {
 		r := ranks[f.GetRisk()]
 		rows = append(rows, []string{
 			r.rank, r.score, severityName(f.GetSeverity()), f.GetCheck(), f.GetTitle(), f.GetAssetValue(), f.GetLocation(), stateName(f), confidence(f),
-			f.GetSummary(), timeText(f.GetFirstSeen()), timeText(f.GetLastSeen()), timeText(f.GetDueTime()), f.GetRemediation(), f.GetRisk(), f.GetName(), f.GetTraceId(),
+			f.GetSummary(), timeText(f.GetFirstSeen()), timeText(f.GetLastSeen()), timeText(f.GetDueTime()), f.GetRemediation(), f.GetRisk(), f.GetName(), f.GetTraceId(), strings.Join(vulnerabilityIDs(f), " "),
 		})
 	}
 	for _, row := range rows {

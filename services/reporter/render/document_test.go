@@ -82,6 +82,13 @@ func richFindings() []*correlatorv1.Finding {
 	redis := richFinding("redis", "redis-open", "Redis answers without a password", modelv1.Severity_SEVERITY_CRITICAL, "assets/ip", "192.0.2.10", "192.0.2.10:6379/tcp")
 	ssh := richFinding("ssh", "ssh-outdated", "OpenSSH is outdated", modelv1.Severity_SEVERITY_HIGH, "assets/ip", "192.0.2.10", "192.0.2.10:22/tcp")
 	ssh.Inferred, ssh.FirstSeen, ssh.DueTime = true, at(-40), at(-10)
+	ssh.Product, ssh.MatchCount, ssh.DueRule = "openbsd:openssh", 2, "CVE-2024-6387, CISA BOD 26-04"
+	ssh.Matches = []*correlatorv1.VulnerabilityMatch{{
+		Cve: "CVE-2024-6387", Title: "Race in the signal handler", Product: "openbsd:openssh", Version: "9.2p1", FixedVersion: "9.8p1", Sources: []string{"cna"},
+		Cvss: &modelv1.Cvss{Version: "3.1", Score: 8.1, Source: "cna", Vector: "CVSS:3.1/AV:N"}, Epss: &modelv1.Epss{Probability: 0.44, Model: "v5", Date: at(0)},
+		Kev: &modelv1.Kev{DateAdded: at(-5), Ransomware: true, Name: "OpenSSH", RequiredAction: "Update"}, Ssvc: &modelv1.Ssvc{Exploitation: "active"},
+		Confidence: 0.7, Reason: "version 9.2p1 is affected (since 8.5p1 before 9.8p1)", Class: "known-exploited", Location: "192.0.2.10:22/tcp", Software: "OpenSSH 9.2p1",
+	}}
 	tls := richFinding("tls", "tls-old-version", "TLS 1.0 is offered", modelv1.Severity_SEVERITY_MEDIUM, "assets/www", "www.example.com", "192.0.2.10:443/tcp")
 	tls.NotRetested = true
 	spf := richFinding("spf", "spf-missing", "No SPF record", modelv1.Severity_SEVERITY_LOW, "assets/domain", "example.com", "")

@@ -180,6 +180,12 @@ func sarifResultOf(doc *reporterv1.ReportDocument, f *correlatorv1.Finding, rule
 			"asset": clean(f.GetAssetValue()), "location": clean(f.GetLocation()), "confidence": confidence(f), "notRetested": f.GetNotRetested(), "traceId": clean(f.GetTraceId()),
 		},
 	}
+	if ids := vulnerabilityIDs(f); len(ids) > 0 {
+		for i := range ids {
+			ids[i] = clean(ids[i])
+		}
+		r.Properties["vulnerabilities"] = ids
+	}
 	r.Locations = []sarifLocation{{
 		Physical: sarifPhysical{sarifArtifact{relativeURI(f.GetAssetValue())}},
 		Logical:  []sarifLogical{{Name: clean(f.GetAssetValue()), FullyQualifiedName: clean(cmp.Or(f.GetLocation(), f.GetAssetValue())), Kind: "resource"}},

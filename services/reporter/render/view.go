@@ -18,6 +18,7 @@ const (
 	viewFindings  = 20 // of one risk
 	viewAllRows   = 400
 	viewEvidence  = 5 // of one finding
+	viewMatches   = 10
 	viewChanges   = 25
 	viewGaps      = 100
 	viewAssets    = 300

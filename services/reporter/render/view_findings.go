@@ -1,6 +1,7 @@
 package render
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -29,6 +30,8 @@ type findingView struct {
 	References                                []reference
 	Evidence                                  []evidenceView
 	EvidenceNote                              string
+	Vulnerabilities                           []vulnerabilityView
+	VulnerabilitiesNote                       string
 	Trace                                     string
 	Triage, TriageReason                      string
 }
@@ -122,6 +125,15 @@ func findingOf(f *correlatorv1.Finding) findingView {
 			source = short(e.GetSource())
 		}
 		v.Evidence = append(v.Evidence, evidenceView{source, shortTime(e.GetSeen()), clip(e.GetExcerpt(), viewExcerpt)})
+	}
+	for i, m := range f.GetMatches() {
+		if i == viewMatches {
+			break
+		}
+		v.Vulnerabilities = append(v.Vulnerabilities, vulnerabilityOf(m))
+	}
+	if all, shown := int(f.GetMatchCount()), len(v.Vulnerabilities); all > shown && shown > 0 {
+		v.VulnerabilitiesNote = fmt.Sprintf("The worst %d of %d are shown.", shown, all)
 	}
 	v.EvidenceNote = cutNote(len(f.GetEvidence()), viewEvidence, "observation")
 	return v

@@ -3227,7 +3227,9 @@ type ImportIntelRequest struct {
 	// What to keep about the feed once this was stored: version, date, what was skipped.
 	About *v1.IntelFeed `protobuf:"bytes,4,opt,name=about,proto3" json:"about,omitempty"`
 	// This is the end of what was read.
-	Last          bool `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
+	Last bool `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`
+	// This is the beginning: what was counted of the feed before is forgotten.
+	First         bool `protobuf:"varint,6,opt,name=first,proto3" json:"first,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3293,6 +3295,13 @@ func (x *ImportIntelRequest) GetAbout() *v1.IntelFeed {
 func (x *ImportIntelRequest) GetLast() bool {
 	if x != nil {
 		return x.Last
+	}
+	return false
+}
+
+func (x *ImportIntelRequest) GetFirst() bool {
+	if x != nil {
+		return x.First
 	}
 	return false
 }
@@ -3700,14 +3709,15 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\bfraction\x18\x06 \x01(\x01R\bfraction\x12B\n" +
 	"\tpublished\x18\a \x01(\v2$.riskprofiler.model.v1.IntelManifestR\tpublished\x12\x18\n" +
 	"\aproblem\x18\b \x01(\tR\aproblem\x12\x17\n" +
-	"\await_ms\x18\t \x01(\x03R\x06waitMs\"\xf3\x01\n" +
+	"\await_ms\x18\t \x01(\x03R\x06waitMs\"\x89\x02\n" +
 	"\x12ImportIntelRequest\x12\x1d\n" +
 	"\x04feed\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04feed\x12H\n" +
 	"\arecords\x18\x02 \x03(\v2#.riskprofiler.ingest.v1.IntelRecordB\t\xbaH\x06\x92\x01\x03\x10\x88'R\arecords\x12(\n" +
 	"\tcatalogue\x18\x03 \x01(\fB\n" +
 	"\xbaH\az\x05\x18\x80\x80\x80\bR\tcatalogue\x126\n" +
 	"\x05about\x18\x04 \x01(\v2 .riskprofiler.model.v1.IntelFeedR\x05about\x12\x12\n" +
-	"\x04last\x18\x05 \x01(\bR\x04last\"\x15\n" +
+	"\x04last\x18\x05 \x01(\bR\x04last\x12\x14\n" +
+	"\x05first\x18\x06 \x01(\bR\x05first\"\x15\n" +
 	"\x13ImportIntelResponse\"\x17\n" +
 	"\x15GetIntelStatusRequest\"\xff\x01\n" +
 	"\vIntelStatus\x12@\n" +

@@ -268,7 +268,7 @@ type NameServer struct {
 	ZoneTransfer bool `protobuf:"varint,6,opt,name=zone_transfer,json=zoneTransfer,proto3" json:"zone_transfer,omitempty"`
 	// Its name is an alias, which RFC 2181 section 10.3 forbids.
 	Alias bool `protobuf:"varint,7,opt,name=alias,proto3" json:"alias,omitempty"`
-	// Only the zone itself, only the zone above it, or both name it.
+	// The NS records of the zone itself name it.
 	InZone bool `protobuf:"varint,8,opt,name=in_zone,json=inZone,proto3" json:"in_zone,omitempty"`
 	// The zone above names it: the delegation that resolvers follow.
 	InParent      bool `protobuf:"varint,9,opt,name=in_parent,json=inParent,proto3" json:"in_parent,omitempty"`

@@ -192,16 +192,22 @@ func TestLostZone(t *testing.T) {
 		name          string
 		state         string
 		first, second mdns.Handler
+		third         bool // somebody else has the zone as well
 		want          string
 	}{
-		{"both refuse", stateVulnerable, refuse, refuse, "ns1.host.test true"},
-		{"both refuse at an edge host", stateEdge, refuse, refuse, "ns1.host.test false"},
-		{"one has it", stateVulnerable, refuse, knows, ""},
-		{"one is silent", stateVulnerable, refuse, mute, ""},
+		{"both refuse", stateVulnerable, refuse, refuse, false, "ns1.host.test true"},
+		{"both refuse, and another host has it", stateVulnerable, refuse, refuse, true, "ns1.host.test false"},
+		{"both refuse at an edge host", stateEdge, refuse, refuse, false, "ns1.host.test false"},
+		{"one has it", stateVulnerable, refuse, knows, false, ""},
+		{"one is silent", stateVulnerable, refuse, mute, false, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			probe := probeFor(t, knows, map[string]mdns.Handler{"127.0.0.2": test.first, "127.0.0.3": test.second})
+			w := knows
+			if test.third {
+				w = newWorld(t, base+"z.test. NS ns.own.test.\nns.own.test. A 127.0.0.4\n")
+			}
+			probe := probeFor(t, w, map[string]mdns.Handler{"127.0.0.2": test.first, "127.0.0.3": test.second, "127.0.0.4": knows})
 			probe.providers = func() []provider { return []provider{{Name: "Host", State: test.state, NS: []string{"host.test"}}} }
 			_, _, dangling := facts(run(t, probe, jobFor(host, "z.test")))
 			got := ""

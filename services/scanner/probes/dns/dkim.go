@@ -49,9 +49,17 @@ func (s *scan) dkimKeys(ctx context.Context) []*modelv1.DkimKey {
 	var mu sync.Mutex
 	var out []*modelv1.DkimKey
 	var tasks []func()
+	var unanswered patience
 	for _, one := range commonSelectors() {
 		tasks = append(tasks, func() {
-			key := s.dkimKey(ctx, one, control)
+			if unanswered.over() {
+				return
+			}
+			key, err := s.dkimKey(ctx, one, control)
+			if err != nil {
+				s.miss("DKIM", err)
+				unanswered.lost()
+			}
 			if key == nil {
 				return
 			}
@@ -66,17 +74,16 @@ func (s *scan) dkimKeys(ctx context.Context) []*modelv1.DkimKey {
 }
 
 // dkimKey reads the key of one selector, nil if there is none.
-func (s *scan) dkimKey(ctx context.Context, one selector, control []string) *modelv1.DkimKey {
+func (s *scan) dkimKey(ctx context.Context, one selector, control []string) (*modelv1.DkimKey, error) {
 	got, err := s.resolver.find(ctx, one.Name+"._domainkey."+s.name, mdns.TypeTXT)
 	if err != nil {
-		s.miss("DKIM", err)
-		return nil
+		return nil, err
 	}
 	if got.void() {
 		if len(got.chain) > 0 && got.rcode == mdns.RcodeNameError {
 			s.registrableOnly(ctx, "DKIM", got.chain[len(got.chain)-1:])
 		}
-		return nil
+		return nil, nil
 	}
 	var records []string
 	for _, text := range textsOf(got.records) {
@@ -85,7 +92,7 @@ func (s *scan) dkimKey(ctx context.Context, one selector, control []string) *mod
 		}
 	}
 	if len(records) == 0 {
-		return nil
+		return nil, nil
 	}
 	slices.Sort(records)
 	out := parseDKIM(records[0])
@@ -93,7 +100,7 @@ func (s *scan) dkimKey(ctx context.Context, one selector, control []string) *mod
 	if len(records) > 1 {
 		out.Error = firstOf(out.GetError(), "several records at one selector")
 	}
-	return out
+	return out, nil
 }
 
 // isDKIM says whether a TXT record at a selector is meant for a key: it says so, or it has a p tag.

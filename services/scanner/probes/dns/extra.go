@@ -49,11 +49,16 @@ func (s *scan) services(ctx context.Context) {
 	var mu sync.Mutex
 	var targets []string
 	var tasks []func()
+	var unanswered patience
 	for _, one := range commonServices() {
 		tasks = append(tasks, func() {
+			if unanswered.over() {
+				return
+			}
 			got, err := s.resolver.find(ctx, one.Name+"."+s.name, mdns.TypeSRV)
 			if err != nil {
 				s.miss("SRV", err)
+				unanswered.lost()
 				return
 			}
 			mu.Lock()

@@ -23,7 +23,6 @@ func (s *scan) mailFacts(ctx context.Context) {
 		func() { fatal[0] = !s.mailHosts(ctx, mail) },
 		func() { fatal[1] = !s.senders(ctx, mail) },
 		func() { fatal[2] = !s.dmarc(ctx, mail) },
-		func() { mail.Dkim = s.dkimKeys(ctx) },
 		func() { mail.Bimi = s.bimi(ctx) },
 		func() { mail.Reports = s.tlsReports(ctx) },
 	)
@@ -37,7 +36,7 @@ func (s *scan) mailFacts(ctx context.Context) {
 	s.mail = mail
 }
 
-// mailHosts reads the mail exchangers, where they lead, and what is pinned for them.
+// mailHosts reads the mail exchangers and where they lead.
 func (s *scan) mailHosts(ctx context.Context, mail *modelv1.MailFact) bool {
 	got, err := s.resolver.find(ctx, s.name, mdns.TypeMX)
 	if err != nil {
@@ -96,7 +95,24 @@ func (s *scan) mailHost(ctx context.Context, out *modelv1.MxHost) {
 		out.Addresses = append(out.Addresses, addr.String())
 	}
 	slices.Sort(out.GetAddresses())
-	out.Dane = s.dane(ctx, out.GetHost(), list)
+}
+
+// pinned reads what is pinned for the exchangers, and compares it with what they show.
+func (s *scan) pinned(ctx context.Context) {
+	var tasks []func()
+	for _, host := range s.mail.GetExchangers() {
+		if host.GetRcode() == "" || host.GetLiteral() {
+			continue
+		}
+		var list []netip.Addr
+		for _, text := range host.GetAddresses() {
+			if addr, err := netip.ParseAddr(text); err == nil {
+				list = append(list, addr)
+			}
+		}
+		tasks = append(tasks, func() { host.Dane = s.dane(ctx, host.GetHost(), list) })
+	}
+	parallel(perHost, tasks...)
 }
 
 // senders reads who may send mail.

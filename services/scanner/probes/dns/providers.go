@@ -55,7 +55,7 @@ func providerOf(list []provider, chain []string) (provider, string) {
 		best, length := provider{}, 0
 		for _, p := range list {
 			for _, suffix := range p.CNAME {
-				if len(suffix) > length && under(target, suffix)  {
+				if len(suffix) > length && under(target, suffix) && !p.excepts(target) {
 					best, length = p, len(suffix)
 				}
 			}

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/netguard"
 )
 
 // top is a zone with one name server, to put records into.
@@ -209,20 +211,28 @@ com. NS ns.test.
 taken.com. SOA ns.test. a.test. 1 1 1 1 1
 io. SOA ns.test. a.test. 1 1 1 1 1
 io. NS ns.test.
+github.io. SOA ns.test. a.test. 1 1 1 1 1
+github.io. NS ns.test.
 far. SOA ns.far. a.test. 1 1 1 1 1
 far. NS ns.far.
 ns.far. A 192.0.2.53
 `
 	p := probeFor(t, newWorld(t, zone), nil)
-	r, err := newResolver(labOf(p), p)
+	env := labOf(p)
+	env.Guard = netguard.New(netguard.Options{AllowPrivate: true, Resolver: p.options.Resolver, OnDial: func(_ context.Context, d netguard.Dial) {
+		if !d.Addr.Addr().IsLoopback() {
+			t.Errorf("asks %v, who is neither a registry's nor a laboratory's", d.Addr)
+		}
+	}})
+	r, err := newResolver(env, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for target, want := range map[string]string{
 		"a.b.gone.com": "gone.com", "gone.com": "gone.com", "x.taken.com": "", "nobody.github.io": "", "gone.io": "gone.io", "a.gone.test": "gone.test",
-		"test": "", "a.gone.far": "", // whose servers are neither a registry's nor a laboratory's
+		"test": "", "a.gone.far": "",
 	} {
-		s := &scan{probe: p, env: labOf(p), resolver: r, name: "www.test", fact: &modelv1.DnsFact{}}
+		s := &scan{probe: p, env: env, resolver: r, name: "www.test", fact: &modelv1.DnsFact{}}
 		if got := s.registrable(t.Context(), target); got != want {
 			t.Errorf("%s: %q, want %q", target, got, want)
 		}

@@ -35,6 +35,8 @@ const (
 type resolver struct {
 	server netip.AddrPort
 	try    time.Duration
+	// slots are the questions that may be under way at once, whoever of the scan asks them.
+	slots chan struct{}
 
 	mu    sync.Mutex
 	asked map[questionKey]*question
@@ -91,7 +93,9 @@ func newResolver(env probes.Env, p *Probe) (*resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read resolver: %w", err)
 	}
-	return &resolver{server: server, try: p.limits.try, asked: make(map[questionKey]*question)}, nil
+	return &resolver{
+		server: server, try: p.limits.try, slots: make(chan struct{}, perResolver), asked: make(map[questionKey]*question),
+	}, nil
 }
 
 func netJoin(host, port string) string {
@@ -172,6 +176,12 @@ func (r *resolver) send(ctx context.Context, key questionKey) (*mdns.Msg, error)
 
 // over asks once over one transport. Each question has a port of its own.
 func (r *resolver) over(ctx context.Context, network string, key questionKey) (*mdns.Msg, error) {
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	dialer := net.Dialer{Timeout: r.try}
 	socket, err := dialer.DialContext(ctx, network, r.server.String())
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	mdns "github.com/miekg/dns"
 
@@ -122,18 +123,36 @@ func (s *scan) run(ctx context.Context) {
 	if s.unanswered {
 		return
 	}
-	tasks := []func(){
-		func() { s.alias(ctx, s.name, s.chain, false) },
-		func() { s.bindings(ctx) }, func() { s.pointers(ctx) }, func() { s.reverse(ctx) },
-	}
+	mailDomain := s.fact.GetApex() && s.job.GetTarget().GetKind() == modelv1.AssetKind_ASSET_KIND_DOMAIN
+	tasks := []func(){func() { s.alias(ctx, s.name, s.chain, false) }, func() { s.bindings(ctx) }}
 	if s.fact.GetApex() {
 		tasks = append(tasks, func() { s.nameServers(ctx) }, func() { s.wildcard(ctx) }, func() { s.deadExchangers(ctx) }, func() { s.dnssec(ctx) })
-		if s.job.GetTarget().GetKind() == modelv1.AssetKind_ASSET_KIND_DOMAIN {
-			tasks = append(tasks, func() { s.mailFacts(ctx) }, func() { s.services(ctx) })
-		}
+	}
+	if mailDomain {
+		tasks = append(tasks, func() { s.mailFacts(ctx) })
+	}
+	parallel(perResolver, tasks...)
+	// Many questions of which each alone says little: they come last.
+	tasks = []func(){func() { s.pointers(ctx) }, func() { s.reverse(ctx) }}
+	if mailDomain {
+		tasks = append(tasks, func() { s.services(ctx) })
+	}
+	if s.mail != nil {
+		tasks = append(tasks, func() { s.mail.Dkim = s.dkimKeys(ctx) }, func() { s.pinned(ctx) })
 	}
 	parallel(perResolver, tasks...)
 }
+
+// maxUnanswered is how many questions of one list may stay without answer before the rest of the list is left out: who does not
+// answer these does not answer the others.
+const maxUnanswered = 4
+
+// patience counts the questions of a list that were not answered.
+type patience struct{ left atomic.Int32 }
+
+// lost counts one more, and over says that it is enough.
+func (p *patience) lost()      { p.left.Add(1) }
+func (p *patience) over() bool { return p.left.Load() >= maxUnanswered }
 
 // deadExchangers finds mail exchangers whose names do not exist.
 func (s *scan) deadExchangers(ctx context.Context) {

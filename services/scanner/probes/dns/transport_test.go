@@ -259,6 +259,26 @@ func TestDANE(t *testing.T) {
 	}
 }
 
+// Usage 3 means the exchanger's own certificate and usage 2 one above it (RFC 7672 section 3.1).
+func TestPins(t *testing.T) {
+	_, leaf := selfSigned(t, "mx.z.test", time.Now().Add(time.Hour))
+	_, issuer := selfSigned(t, "ca.test", time.Now().Add(time.Hour))
+	chain := []*x509.Certificate{leaf, issuer}
+	digest := func(c *x509.Certificate) string {
+		sum := sha256.Sum256(c.Raw)
+		return hex.EncodeToString(sum[:])
+	}
+	for _, test := range []struct {
+		usage uint8
+		of    *x509.Certificate
+		want  bool
+	}{{3, leaf, true}, {3, issuer, false}, {2, issuer, true}, {1, leaf, false}, {0, issuer, false}} {
+		if got := pins(&mdns.TLSA{Usage: test.usage, MatchingType: 1, Certificate: digest(test.of)}, chain); got != test.want {
+			t.Errorf("usage %d of %s: %t", test.usage, test.of.Subject, got)
+		}
+	}
+}
+
 func TestMailHosts(t *testing.T) {
 	const zone = top + `
 z.test. MX 0 .

@@ -134,7 +134,9 @@ type visit struct {
 	// last is the last answer within the scope.
 	last      *reply
 	redirects []*modelv1.Redirect
-	loop      bool
+	// route are the addresses of the chain, the start first.
+	route []*url.URL
+	loop  bool
 	// toTLS says that a plain start is led to https.
 	toTLS bool
 	// broken says why the chain could not be followed to its end.
@@ -143,7 +145,7 @@ type visit struct {
 
 // follow follows the redirects of first inside its host. Where the chain leaves the host it is recorded up to there.
 func (s *site) follow(ctx context.Context, first *reply) *visit {
-	v := &visit{start: first, own: first, last: first}
+	v := &visit{start: first, own: first, last: first, route: []*url.URL{first.url}}
 	seen := map[string]bool{first.url.String(): true}
 	for {
 		next, text := target(v.last)
@@ -155,6 +157,9 @@ func (s *site) follow(ctx context.Context, first *reply) *visit {
 			return v
 		}
 		v.redirects = append(v.redirects, &modelv1.Redirect{Status: uint32(v.last.status), Location: probes.SafeString(text, maxURLText)})
+		if next != nil {
+			v.route = append(v.route, next)
+		}
 		if next == nil || s.env.Guard.CheckURL(next) != nil {
 			return v
 		}

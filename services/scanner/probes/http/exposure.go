@@ -90,6 +90,7 @@ func (p *Probe) report(
 	if fact.GetDebugPage() == "" {
 		fact.DebugPage = found.debugPage
 	}
+	fact.Observatory = graded(v, found)
 	location := probes.Location(job.GetTarget())
 	observation := probes.NewObservation(job, location, "http:"+v.start.url.EscapedPath())
 	observation.Fact = &modelv1.Observation_Http{Http: fact}

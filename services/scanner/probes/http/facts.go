@@ -9,6 +9,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http/observatory"
 )
 
 // Bounds of HttpFact.headers and cookies.
@@ -47,6 +48,31 @@ func (s *site) factOf(v *visit) *modelv1.HttpFact {
 	out.DebugPage = recognise(debugPages, own, p.title)
 	out.Technologies = technologies(own, p)
 	return out
+}
+
+// graded is the grade of a page that the origin itself serves; an error, a redirect and data that is no page have none. Where plain
+// http was asked, its redirects count; https knows nothing about what the host's port 80 does.
+func graded(v *visit, found *findings) *modelv1.ObservatoryFact {
+	own := v.own
+	if own.status != nethttp.StatusOK || !own.isHTML() || v.toTLS {
+		return nil
+	}
+	p := readPage(own.body, own.url)
+	a := observatory.Answer{
+		URL: own.url, Header: own.header, HTML: true, Equivalents: p.equivalents, Scripts: p.sources, ScriptElements: p.elements, CORS: found.cors,
+	}
+	if found.askedCORS && a.CORS == nil {
+		a.CORS = &modelv1.CorsFact{}
+	}
+	if own.url.Scheme == "http" {
+		a.Route = v.route
+	}
+	for _, meta := range p.metas {
+		if meta[0] == "referrer" {
+			a.Referrer = meta[1]
+		}
+	}
+	return observatory.Grade(a)
 }
 
 // headersOf writes headers down by their lower-case names. Set-Cookie is left out: its values are secrets of a session.

@@ -71,6 +71,15 @@ func TestFactsOfAnApplication(t *testing.T) {
 		InsecureForm: true, MixedContent: []string{"http://cdn.test/a.js", "http://cdn.test/a.css"},
 		Cors:         &modelv1.CorsFact{AllowOrigin: foreignOrigin, ReflectsOrigin: true, AllowsCredentials: true},
 		TraceEnabled: true, FaviconHash: fact.GetFaviconHash(), SecurityTxt: true, Address: "127.0.0.1", Port: job.GetTarget().GetPort(),
+		Observatory: fact.GetObservatory(),
+	}
+	results := make(map[string]string)
+	for _, test := range fact.GetObservatory().GetTests() {
+		results[test.GetName()] = test.GetResult()
+	}
+	if fact.GetObservatory().GetGrade() != "F" || results["cross-origin-resource-sharing"] != "cross-origin-resource-sharing-implemented-with-universal-access" ||
+		results["subresource-integrity"] != "sri-not-implemented-and-external-scripts-not-loaded-securely" || results["redirection"] != "redirection-not-tested" {
+		t.Errorf("graded %v", fact.GetObservatory())
 	}
 	if diff := cmp.Diff(want.String(), fact.String()); diff != "" {
 		t.Errorf("fact (-want +got):\n%s", diff)

@@ -18,6 +18,7 @@ import (
 type findings struct {
 	mu          sync.Mutex
 	cors        *modelv1.CorsFact
+	askedCORS   bool
 	trace       bool
 	icon        int32
 	securityTxt bool
@@ -169,11 +170,11 @@ func (s *site) foreign(ctx context.Context, v *visit, found *findings) {
 		return
 	}
 	allowed := answer.header.Get("Access-Control-Allow-Origin")
-	if allowed == "" {
-		return
-	}
 	found.mu.Lock()
 	defer found.mu.Unlock()
+	if found.askedCORS = true; allowed == "" {
+		return
+	}
 	found.cors = &modelv1.CorsFact{
 		AllowOrigin: probes.SafeString(allowed, 256), ReflectsOrigin: allowed == foreignOrigin,
 		AllowsCredentials: strings.EqualFold(answer.header.Get("Access-Control-Allow-Credentials"), "true"),

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http/observatory"
 )
 
 // Bounds of what is taken out of one page.
@@ -24,9 +25,14 @@ const (
 // page is what the markup of one answer says. It is read by a tokenizer, not as a tree: what a browser would repair is not
 // repaired, and no nesting is deep.
 type page struct {
-	title        string
-	scripts      []string
-	metas        [][2]string // name and content
+	title   string
+	scripts []string
+	metas   [][2]string // name and content
+	// equivalents are values of meta elements that stand for a header, by lower-case name.
+	equivalents map[string][]string
+	// sources are the scripts with what browsers check of them; elements counts those without an address too.
+	sources      []observatory.Script
+	elements     int
 	icon         string
 	password     bool
 	insecureForm bool
@@ -100,10 +106,13 @@ func readAttributes(tokens *html.Tokenizer, more bool) map[string]string {
 func (p *page) element(name string, attributes map[string]string, base, at *url.URL) {
 	switch name {
 	case "script":
-		if source := attributes["src"]; source != "" && len(p.scripts) < maxScripts {
+		p.elements++
+		if source := strings.TrimSpace(attributes["src"]); source != "" && len(p.scripts) < maxScripts {
 			p.scripts = append(p.scripts, source)
+			p.sources = append(p.sources, observatory.Script{Source: source, Integrity: strings.HasPrefix(attributes["integrity"], "sha")})
 		}
 	case "meta":
+		p.equivalent(attributes)
 		if attributes["name"] != "" && len(p.metas) < maxMetas {
 			p.metas = append(p.metas, [2]string{strings.ToLower(attributes["name"]), attributes["content"]})
 		}
@@ -119,6 +128,17 @@ func (p *page) element(name string, attributes map[string]string, base, at *url.
 	if source := attributes[loads[name]]; loads[name] != "" && source != "" {
 		p.mix(source, base, at)
 	}
+}
+
+func (p *page) equivalent(attributes map[string]string) {
+	name := strings.ToLower(strings.TrimSpace(attributes["http-equiv"]))
+	if name == "" || len(p.equivalents) >= maxMetas || len(p.equivalents[name]) >= maxMetas {
+		return
+	}
+	if p.equivalents == nil {
+		p.equivalents = map[string][]string{}
+	}
+	p.equivalents[name] = append(p.equivalents[name], attributes["content"])
 }
 
 func (p *page) link(attributes map[string]string, base, at *url.URL) {

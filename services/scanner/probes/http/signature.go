@@ -120,7 +120,7 @@ var panels = []signature{
 	{name: "Pulse Secure", body: []string{"/dana-na/"}},
 	{name: "pfSense", title: "pfsense - login"},
 	{name: "OPNsense", title: "login | opnsense"},
-	{name: "MikroTik RouterOS", title: "routeros"}, //nolint:misspell // the product's name
+	{name: "MikroTik RouterOS", title: "routeros"},
 	{name: "Ubiquiti UniFi", title: "unifi network"},
 	{name: "VMware vSphere", title: "id_vc_welcome"},
 	{name: "VMware ESXi", title: "\" + id_esx_welcome"},

@@ -12,6 +12,7 @@ import (
 	wappalyzer "github.com/projectdiscovery/wappalyzergo"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http/observatory"
 )
 
 // The vectors are the published ones of MurmurHash3_x86_32 with seed 0.
@@ -56,7 +57,7 @@ func TestPages(t *testing.T) {
 		{"no form", "https://a.test/", "<input type=password>", page{password: true}},
 		{"other inputs", "https://a.test/", "<form><input type=text name=password></form>", page{}},
 		{"inside a comment", "https://a.test/", "<!-- <input type=password><script src=http://b.test/x.js></script> -->", page{}},
-		{"inside a script", "https://a.test/", "<script>'<input type=password>'</script>", page{}},
+		{"inside a script", "https://a.test/", "<script>'<input type=password>'</script>", page{elements: 1}},
 		{"plain form over plain http", "http://a.test/", "<form action=http://a.test/x>", page{}},
 		{"form to itself", "https://a.test/", "<form action=/x>", page{}},
 		{"form to plain http by the base", "https://a.test/", "<base href=http://b.test/><form action=/x>", page{insecureForm: true}},
@@ -64,7 +65,7 @@ func TestPages(t *testing.T) {
 		{
 			"mixed content", "https://a.test/",
 			"<iframe src=http://b.test/1></iframe><object data=http://b.test/2></object><embed src=http://b.test/3><img src=http://b.test/4><a href=http://b.test/5><script src=//b.test/6></script>",
-			page{mixed: []string{"http://b.test/1", "http://b.test/2", "http://b.test/3"}, scripts: []string{"//b.test/6"}},
+			page{mixed: []string{"http://b.test/1", "http://b.test/2", "http://b.test/3"}, scripts: []string{"//b.test/6"}, elements: 1, sources: []observatory.Script{{Source: "//b.test/6"}}},
 		},
 		{"nothing mixed over plain http", "http://a.test/", "<iframe src=http://b.test/1></iframe>", page{}},
 		{"icon", "https://a.test/", "<link rel='Shortcut ICON' href=/i.png><link rel=icon href=/second.png>", page{icon: "/i.png"}},

@@ -30,7 +30,6 @@ type dropping struct {
 	tokens  float64
 	filled  time.Time
 	dialled []time.Time
-	answers int
 }
 
 func (d *dropping) passes() bool {

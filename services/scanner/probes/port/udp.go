@@ -128,7 +128,7 @@ func (s *scan) exchange(ctx context.Context, p udpProtocol, r udpRequest) (udpSt
 	_ = conn.SetReadDeadline(time.Now().Add(s.udpWait()))
 	request := r.make(s.env)
 	if _, err := conn.Write(request); err != nil {
-		return refusedOr(err, udpSilent), nil, nil //nolint:nilerr // a filter on this machine or on the way says no: the port is as good as silent
+		return refusedOr(err, udpSilent), nil, nil // a filter on this machine or on the way: as good as silent
 	}
 	answer := &modelv1.UdpAnswer{Port: uint32(p.port), Protocol: p.name, RequestBytes: uint32(len(request))}
 	pooled, _ := udpBuffers.Get().(*[64 << 10]byte)

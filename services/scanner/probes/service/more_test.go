@@ -22,14 +22,12 @@ import (
 // speakOn has one protocol's words with a service that is taken to be on another port, thoroughly.
 func speakOn(t testing.TB, name string, port uint16, server handler) *modelv1.ServiceFact {
 	t.Helper()
-	real := serve(t, "127.0.0.1:0", server)
+	served := serve(t, "127.0.0.1:0", server)
 	guard := netguard.New(netguard.Options{AllowPrivate: true})
 	p := &prober{
 		env: probes.Env{Guard: guard}, reach: "127.0.0.1", port: port, patience: hurried(false), thorough: true, transport: modelv1.Transport_TRANSPORT_TCP,
 	}
-	p.connect = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return guard.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(real))))
-	}
+	p.connect = toPort(served)
 	l, err := p.open(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +41,14 @@ func speakOn(t testing.TB, name string, port uint16, server handler) *modelv1.Se
 	}
 	t.Fatalf("no protocol %q", name)
 	return nil
+}
+
+// toPort connects to that port of this machine, whatever was asked for.
+func toPort(port uint16) func(context.Context, string, string) (net.Conn, error) {
+	guard := netguard.New(netguard.Options{AllowPrivate: true})
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return guard.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+	}
 }
 
 // db2Answer is EXCSATRD with class and release in EBCDIC.
@@ -119,7 +125,7 @@ func TestProtocolsOfOneService(t *testing.T) {
 			{begins: "\x04\x00\x00\x01\x01", size: 31, answer: "\x84\x00\x00\x01\x02" + be32(0)},
 			{begins: "\x04\x00\x00\x02\x07", size: 56, answer: cqlRows("3.11.4")},
 		}), want{name: "cassandra", product: "Apache Cassandra", version: "3.11.4", unauthenticated: true}},
-		"mosquitto": {"mqtt", 1883, conversation([]exchange{
+		"broker with a version": {"mqtt", 1883, conversation([]exchange{
 			{begins: string(mqttConnect), answer: "\x20\x02\x00\x00"},
 			{begins: string(mqttVersion), answer: "\x90\x03\x00\x01\x00" + "\x31\x2f\x00\x13$SYS/broker/versionmosquitto version 2.0.11\x00\x00\x00\x00"},
 		}), want{name: "mqtt", unauthenticated: true, product: "Eclipse Mosquitto", version: "2.0.11"}},

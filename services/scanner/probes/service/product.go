@@ -30,7 +30,7 @@ var (
 		{"openssh", "OpenSSH", "openbsd", "openssh", "openssh_"},
 		{"dropbear", "Dropbear SSH", "dropbear_ssh_project", "dropbear_ssh", "dropbear_"},
 		{"libssh", "libssh", "libssh", "libssh", "libssh_"},
-		{"rosssh", "MikroTik RouterOS SSH", "mikrotik", "routeros", ""}, //nolint:misspell // the name of a system
+		{"rosssh", "MikroTik RouterOS SSH", "mikrotik", "routeros", ""},
 		{"cisco-", "Cisco SSH", "", "", "cisco-"},
 		{"wolfssh", "wolfSSH", "wolfssh", "wolfssh", "wolfsshv"},
 		{"paramiko", "Paramiko", "paramiko", "paramiko", "paramiko_"},

@@ -25,7 +25,7 @@ func sshAuthentication(t *talk, fact *modelv1.ServiceFact) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if conn.SetDeadline(time.Now().Add(t.patience.budget/2)) != nil {
 		return
 	}

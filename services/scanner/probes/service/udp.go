@@ -149,7 +149,11 @@ func (p *prober) scanUDP(ctx context.Context, job *modelv1.ScanJob) (*probes.Res
 		address = remote.AddrPort().Addr().Unmap().String()
 	}
 	probe.close()
-	answers := p.askDatagrams(ctx, p.datagramProtocols())
+	return p.sumUp(ctx, job, address, p.askDatagrams(ctx, p.datagramProtocols()))
+}
+
+// sumUp makes the result of the answers of all protocols that were asked.
+func (p *prober) sumUp(ctx context.Context, job *modelv1.ScanJob, address string, answers []datagramAnswer) (*probes.Result, error) {
 	for _, answer := range answers {
 		if answer.mistake != "" {
 			return outcome(modelv1.Outcome_OUTCOME_FAILED, safe((&mistakeError{port: p.port, what: answer.mistake}).Error(), 1024)), nil
@@ -161,17 +165,17 @@ func (p *prober) scanUDP(ctx context.Context, job *modelv1.ScanJob) (*probes.Res
 		seen.fact.Address = address
 		return p.report(ctx, job, outcome(modelv1.Outcome_OUTCOME_COMPLETE, ""), seen)
 	}
-	if ctx.Err() != nil {
+	if timeIsUp(ctx) {
 		return outcome(modelv1.Outcome_OUTCOME_PARTIAL, "time was up before every question was asked"), nil
 	}
-	for _, answer := range answers {
-		if answer.err != nil {
-			return notReached(answer.err), nil
-		}
+	if failed := slices.IndexFunc(answers, func(a datagramAnswer) bool { return a.err != nil }); failed >= 0 {
+		return notReached(answers[failed].err), nil
 	}
 	// Nobody listens, or whoever does answers to nothing that we may say: there is no service to tell of.
 	return outcome(modelv1.Outcome_OUTCOME_COMPLETE, ""), nil
 }
+
+func timeIsUp(ctx context.Context) bool { return ctx.Err() != nil }
 
 func (p *prober) datagramProtocols() []datagramProtocol {
 	usual := slices.DeleteFunc(slices.Clone(datagramTable()), func(d datagramProtocol) bool { return !slices.Contains(d.ports, p.port) })

@@ -84,7 +84,7 @@ func mdnsKinds(answer []byte) []string {
 // ssdp looks for root devices (UPnP Device Architecture 2.0, section 1.3).
 func ssdp(d *datagrams) *modelv1.ServiceFact {
 	question := "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: upnp:rootdevice\r\nUSER-AGENT: " + userAgent + "\r\n\r\n"
-	answer, err := d.ask([]byte(question), func(answer []byte) bool { return bytes.HasPrefix(answer, []byte("HTTP/1.1 200")) })
+	answer, err := d.askElsewhere([]byte(question), func(answer []byte) bool { return bytes.HasPrefix(answer, []byte("HTTP/1.1 200")) })
 	if err != nil {
 		return nil
 	}

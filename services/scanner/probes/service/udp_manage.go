@@ -2,13 +2,9 @@ package service
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
-	"net"
-	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 )
@@ -116,59 +112,13 @@ func ipmiCipherZero(d *datagrams) bool {
 	return err == nil && answer[17] == 0
 }
 
-// tftp asks for a file that nobody has (RFC 1350). The answer comes from another port, so it needs a socket that is not
-// connected: the guard is asked for the address and port first, and answers of other hosts are not read.
+// tftp asks for a file that nobody has (RFC 1350). The answer comes from another port.
 func tftp(d *datagrams) *modelv1.ServiceFact {
-	const file = "riskprofiler-no-such-file"
-	remote, ok := d.conn.RemoteAddr().(*net.UDPAddr)
-	if !ok || d.prober.env.Guard == nil || d.prober.env.Guard.JudgeAddrPort(remote.AddrPort()) != nil {
-		return nil
-	}
-	local, ok := d.conn.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		return nil
-	}
-	socket, err := (&net.ListenConfig{}).ListenPacket(d.ctx, "udp", net.JoinHostPort(local.IP.String(), "0"))
+	answer, err := d.askElsewhere([]byte("\x00\x01riskprofiler-no-such-file\x00octet\x00"), isTFTP)
 	if err != nil {
 		return nil
 	}
-	defer socket.Close()
-	defer context.AfterFunc(d.ctx, func() { _ = socket.SetDeadline(time.Unix(1, 0)) })()
-	question := []byte("\x00\x01" + file + "\x00octet\x00")
-	for range udpTries {
-		if d.prober.env.TakePermits(d.ctx, d.prober.reach, 1) != nil {
-			return nil
-		}
-		if _, err := socket.WriteTo(question, remote); err != nil {
-			return nil
-		}
-		if answer := tftpAnswer(d, socket, remote.AddrPort().Addr()); answer != nil {
-			d.raw = append(d.raw, answer...)
-			return tftpFact(answer)
-		}
-		if d.ctx.Err() != nil {
-			return nil
-		}
-	}
-	return nil
-}
-
-func tftpAnswer(d *datagrams, socket net.PacketConn, from netip.Addr) []byte {
-	until := time.Now().Add(d.prober.patience.udp)
-	data := make([]byte, 2048)
-	for range maxDatagrams {
-		if socket.SetReadDeadline(until) != nil || d.ctx.Err() != nil {
-			return nil
-		}
-		n, sender, err := socket.ReadFrom(data)
-		if err != nil {
-			return nil
-		}
-		if source, ok := sender.(*net.UDPAddr); ok && source.AddrPort().Addr().Unmap() == from.Unmap() && isTFTP(data[:n]) {
-			return data[:n]
-		}
-	}
-	return nil
+	return tftpFact(answer)
 }
 
 // isTFTP knows an error, data, or an acknowledgement of options (RFC 2347).

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	mdns "github.com/miekg/dns"
@@ -26,9 +25,6 @@ const (
 	maxRecords = 64
 	// resolvConf is where the system names its resolvers.
 	resolvConf = "/etc/resolv.conf"
-	// pace is how many questions a second one scan asks. They go to the operator's resolver, and from there to the name servers of
-	// the domain, for which a few hundred a second are nothing.
-	pace = 300
 	// ownPort is how many questions go over one socket before it gets a new port: an answer that somebody forges has to guess it.
 	ownPort = 100
 )
@@ -40,31 +36,8 @@ var errStranger = errors.New("the answer is not to our question")
 type resolver struct {
 	server netip.AddrPort
 	try    time.Duration
+	pace   *pace
 	idle   chan *socket
-
-	mu   sync.Mutex
-	next time.Time
-}
-
-// turn waits for this question's turn.
-func (r *resolver) turn(ctx context.Context) error {
-	r.mu.Lock()
-	now := time.Now()
-	if r.next.Before(now) {
-		r.next = now
-	}
-	at := r.next
-	r.next = at.Add(time.Second / pace)
-	r.mu.Unlock()
-	if wait := time.Until(at); wait > time.Millisecond { // a timer is not finer
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-	}
-	return ctx.Err()
 }
 
 type socket struct {
@@ -72,7 +45,7 @@ type socket struct {
 	used int
 }
 
-func newResolver(env probes.Env, try time.Duration) (*resolver, error) {
+func newResolver(env probes.Env, try time.Duration, p *pace) (*resolver, error) {
 	address := env.Guard.Resolver()
 	if address == "" {
 		config, err := mdns.ClientConfigFromFile(resolvConf)
@@ -85,7 +58,7 @@ func newResolver(env probes.Env, try time.Duration) (*resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scan subdomain: read resolver: %w", err)
 	}
-	return &resolver{server: server, try: try, idle: make(chan *socket, 2*inFlight)}, nil
+	return &resolver{server: server, try: try, pace: p, idle: make(chan *socket, 2*inFlight)}, nil
 }
 
 func (r *resolver) close() {
@@ -158,11 +131,12 @@ func read(reply *mdns.Msg, name string, into *dnswild.Answer) {
 func (r *resolver) ask(ctx context.Context, name string, kind uint16) (*mdns.Msg, error) {
 	var err error
 	for range tries {
-		if err := r.turn(ctx); err != nil {
+		if err := r.pace.enter(ctx); err != nil {
 			return nil, err
 		}
 		var reply *mdns.Msg
 		reply, err = r.exchange(ctx, name, kind)
+		r.pace.leave(err == nil || ctx.Err() != nil)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()

@@ -32,8 +32,8 @@ const (
 	maxNames = 2_000
 	// maxDepth is how many labels below the domain are guessed at. Sources may know deeper ones.
 	maxDepth = 4
-	// inFlight is how many questions are under way at a time: a resolver answers hundreds at once.
-	inFlight = 64
+	// usualWords is how much of the list the standard profile tries: what is further down is rare.
+	usualWords = 400
 	// sourcesPart is how much of the time third parties may take; the rest is for resolving what they said.
 	sourcesPart = 0.6
 )
@@ -42,10 +42,12 @@ const (
 type Probe struct {
 	// try bounds one question; tests make it shorter.
 	try time.Duration
+	// pace is that of all scans of the process.
+	pace *pace
 }
 
 // New makes the probe. It opens and reads nothing.
-func New() *Probe { return &Probe{try: 2 * time.Second} }
+func New() *Probe { return &Probe{try: 2 * time.Second, pace: newPace()} }
 
 // ScanType is subdomain.
 func (*Probe) ScanType() modelv1.ScanType { return modelv1.ScanType_SCAN_TYPE_SUBDOMAIN }
@@ -59,7 +61,7 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	if _, err := netip.ParseAddr(domain); err == nil || !plausible(domain) {
 		return nil, errors.New("scan subdomain: the target is no name")
 	}
-	r, err := newResolver(env, p.try)
+	r, err := newResolver(env, p.try, p.pace)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +98,7 @@ func effortOf(p modelv1.Profile) effort {
 	case modelv1.Profile_PROFILE_DEEP:
 		return effort{words: len(words()), deeper: len(words()), parents: 50, variations: 5_000, pages: 5}
 	default:
-		return effort{words: len(words()), deeper: 100, parents: 10, variations: 1_000, pages: 2}
+		return effort{words: usualWords, deeper: 100, parents: 10, variations: 1_000, pages: 2}
 	}
 }
 

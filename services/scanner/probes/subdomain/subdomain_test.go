@@ -26,13 +26,13 @@ func TestFinds(t *testing.T) {
 	z := newZone(t, map[string]string{
 		"example.com": "198.51.100.1", "www.example.com": "198.51.100.1", "jenkins.example.com": "@ci.other.example.org", "ci.other.example.org": "198.51.100.2",
 		"v6.example.com": "2001:db8::1", "portal7.example.com": "198.51.100.3", "portal8.example.com": "198.51.100.3",
-		"svc.example.com": "198.51.100.4", "a1b2.svc.example.com": "198.51.100.5", "grafana.svc.example.com": "198.51.100.6",
+		"hqz.example.com": "198.51.100.4", "a1b2.hqz.example.com": "198.51.100.5", "grafana.hqz.example.com": "198.51.100.6",
 		"from-shodan.example.com": "198.51.100.7", "from-vt-1.example.com": "198.51.100.8", "from-vt-2.example.com": "198.51.100.8", "from-vt-3.example.com": "198.51.100.8",
 		"*.wild.example.com": "198.51.100.99", "real.wild.example.com": "198.51.100.9", "same.wild.example.com": "198.51.100.99",
 		"*.alias.example.com": "@wildcard.cdn.example.net", "wildcard.cdn.example.net": "198.51.100.98", "own.alias.example.com": "@own.cdn.example.net", "own.cdn.example.net": "198.51.100.98",
 	})
 	server := providerstest.New(t)
-	server.Names("example.com", "portal7.example.com", "a1b2.svc.example.com", "gone.example.com", "*.wild.example.com", "x.wild.example.com",
+	server.Names("example.com", "portal7.example.com", "a1b2.hqz.example.com", "gone.example.com", "*.wild.example.com", "x.wild.example.com",
 		"real.wild.example.com", "same.wild.example.com", "y.alias.example.com", "own.alias.example.com", "evil.example.org", "example.com.evil.net", "not a name.example.com")
 	e := env(t, z, server)
 	r, f := scanOf(t, e, "example.com", standard, plenty)
@@ -41,7 +41,7 @@ func TestFinds(t *testing.T) {
 	}
 	want := map[string]string{
 		"www.example.com": "word list", "jenkins.example.com": "word list", "portal7.example.com": "crt.sh", "portal8.example.com": "permutations",
-		"svc.example.com": "crt.sh", "a1b2.svc.example.com": "crt.sh", "grafana.svc.example.com": "recursion",
+		"hqz.example.com": "crt.sh", "a1b2.hqz.example.com": "crt.sh", "grafana.hqz.example.com": "recursion",
 		"real.wild.example.com": "crt.sh", "own.alias.example.com": "crt.sh",
 	}
 	if got := found(r); !maps.Equal(got, want) {

@@ -1,17 +1,13 @@
 package tls
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	stdtls "crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -239,49 +235,7 @@ func TestMemoryOfEndlessServers(t *testing.T) {
 	}
 }
 
-func TestStartTLS(t *testing.T) {
-	root := newAuthority(t, "Test Root", nil)
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := &stdtls.Config{Certificates: []stdtls.Certificate{root.issue(t, leafFor("mail.test"), key)}, MinVersion: stdtls.VersionTLS12}
-	// Each script is what the server says, answered line by line; the upgrade comes after the last.
-	scripts := map[string][]string{
-		"smtp": {"220-mail.test\r\n220 ready\r\n", "250-mail.test\r\n250-PIPELINING\r\n250 STARTTLS\r\n", "220 go on\r\n"},
-		"imap": {"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n", "* BYE-like noise\r\na1 OK begin\r\n"},
-		"pop3": {"+OK ready\r\n", "+OK begin\r\n"},
-		"ftp":  {"220-welcome\r\n to all\r\n220 ready\r\n", "234 go on\r\n"},
-	}
-	for service, script := range scripts {
-		t.Run(service, func(t *testing.T) {
-			job := jobFor(serve(t, func(conn net.Conn) {
-				if play(conn, script) {
-					answerTLS(conn, config)
-				}
-			}), "mail.test")
-			job.Target.Service, job.Target.Tls = service, false
-			fact := factOf(t, New(Options{ExtraRoots: []*x509.Certificate{root.cert}}), job)
-			if fact.GetStarttls() != service || !slices.Equal(fact.GetVersions(), []string{"TLS1.2", "TLS1.3"}) || !fact.GetTrusted() {
-				t.Errorf("got %v", fact)
-			}
-		})
-	}
-	refusals := map[string][]string{
-		"smtp": {"220 ready\r\n", "250 SIZE 1000\r\n"},
-		"imap": {"* OK ready\r\n", "a1 BAD what?\r\n"},
-		"pop3": {"+OK ready\r\n", "-ERR what?\r\n"},
-		"ftp":  {"220 ready\r\n", "500 what?\r\n"},
-	}
-	for service, script := range refusals {
-		t.Run(service+" without", func(t *testing.T) {
-			job := jobFor(serve(t, func(conn net.Conn) { play(conn, script) }), "mail.test")
-			job.Target.Service, job.Target.Tls = service, false
-			if result := scan(t, New(Options{}), job); result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || len(result.Observations) != 0 {
-				t.Errorf("got %+v, want complete without observation", result)
-			}
-		})
-	}
+func TestEndlessGreeting(t *testing.T) {
 	t.Run("endless greeting", func(t *testing.T) {
 		job := jobFor(serve(t, func(conn net.Conn) {
 			for {
@@ -295,22 +249,6 @@ func TestStartTLS(t *testing.T) {
 			t.Errorf("got %+v, want complete without observation", result)
 		}
 	})
-}
-
-// play says each part of script, reading one line before each but the first.
-func play(conn net.Conn, script []string) bool {
-	reader := bufio.NewReaderSize(conn, 16)
-	for i, say := range script {
-		if i > 0 {
-			if _, err := reader.ReadString('\n'); err != nil {
-				return false
-			}
-		}
-		if _, err := conn.Write([]byte(say)); err != nil {
-			return false
-		}
-	}
-	return reader.Buffered() == 0
 }
 
 func FuzzReadAnswer(f *testing.F) {

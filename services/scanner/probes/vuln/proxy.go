@@ -201,7 +201,7 @@ func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 	}
 	p.tunnels.Add(1) // the server does not wait for what was hijacked
 	defer p.tunnels.Done()
-	stop := context.AfterFunc(p.ctx, func() { _, _ = up.Close(), down.Close() })
+	stop := context.AfterFunc(r.Context(), func() { _, _ = up.Close(), down.Close() })
 	defer stop()
 	_ = down.SetDeadline(time.Now().Add(tunnelLife))
 	if _, err := down.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
@@ -216,7 +216,7 @@ func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 	_, err = io.Copy(down, io.LimitReader(up, tunnelBytes))
 	_, _ = up.Close(), down.Close()
 	both.Wait()
-	p.polite.Failed(p.ctx, err)
+	p.polite.Failed(r.Context(), err)
 }
 
 // forward sends one request without TLS and its answer back. Redirects are the engine's business, which comes here again.
@@ -233,18 +233,18 @@ func (p *proxy) forward(w http.ResponseWriter, r *http.Request) {
 	}
 	answer, err := p.plain.RoundTrip(out)
 	if err != nil {
-		p.polite.Failed(p.ctx, err)
+		p.polite.Failed(r.Context(), err)
 		refuse(w, err)
 		return
 	}
 	defer func() { _ = answer.Body.Close() }()
-	p.polite.Answered(p.ctx, answer.StatusCode, answer.Header.Get("Retry-After"))
+	p.polite.Answered(r.Context(), answer.StatusCode, answer.Header.Get("Retry-After"))
 	for name, values := range answer.Header {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(answer.StatusCode)
 	_, err = io.Copy(w, io.LimitReader(answer.Body, tunnelBytes))
-	p.polite.Failed(p.ctx, err)
+	p.polite.Failed(r.Context(), err)
 }
 
 // refuse says why there is no connection: that it is not permitted, or that the target does not answer.

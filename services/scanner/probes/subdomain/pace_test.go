@@ -1,0 +1,56 @@
+package subdomain
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// All scans together keep the pace, have a bounded number under way, and slow down when questions are lost.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace()
+		var under, most, done atomic.Int64
+		ask := func(n int, took time.Duration, answered bool) time.Duration {
+			started := time.Now()
+			var all sync.WaitGroup
+			for range n {
+				all.Go(func() {
+					if p.enter(context.Background()) != nil {
+						return
+					}
+					most.Store(max(most.Load(), under.Add(1)))
+					time.Sleep(took)
+					under.Add(-1)
+					p.leave(answered)
+					done.Add(1)
+				})
+			}
+			all.Wait()
+			return time.Since(started)
+		}
+		if took := ask(1600, time.Millisecond, true); took < 1990*time.Millisecond || took > 2100*time.Millisecond {
+			t.Errorf("1,600 questions took %v, want 2 s", took)
+		}
+		ask(500, time.Second, true)
+		if most.Load() > inFlight {
+			t.Errorf("%d under way", most.Load())
+		}
+		ask(100, 2*time.Second, false)
+		if took := ask(100, time.Millisecond, true); took < 800*time.Millisecond {
+			t.Errorf("after losses 100 questions took %v, want nearly a second", took)
+		}
+		ask(3000, time.Millisecond, true)
+		if took := ask(800, time.Millisecond, true); took > 1100*time.Millisecond {
+			t.Errorf("recovered, 800 questions took %v", took)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if p.enter(ctx) == nil && p.enter(ctx) == nil {
+			t.Error("entered after the end")
+		}
+	})
+}
