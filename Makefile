@@ -69,6 +69,7 @@ bench: ## Run the benchmarks, each with its floor beside it, and print the ratio
 	go test -run '^$$' -bench . -benchtime 40000x -count 3 ./test/speed
 	go test -run '^$$' -bench ColdStart -benchtime 1x -timeout 30m ./test/aws
 	cd services/scanner && go test -run '^$$' -bench PortScan -benchtime 3x ./probes/port
+	cd services/scanner && go test -run '^$$' -bench Scan -benchtime 10x ./probes/tls
 	cd services/scanner && go test -run '^$$' -bench 'UDP|BenchmarkLoad|BenchmarkOf' -benchtime 500x ./probes/port ./probes/ranges
 	cd services/scanner && go test -run '^$$' -bench 'Names|Scan' -benchtime 2s ./probes/dns
 	cd services/scanner && go test -run '^$$' -bench Service -benchtime 1s ./probes/service

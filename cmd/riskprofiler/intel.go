@@ -190,7 +190,7 @@ func (f *intelFlags) files(ctx context.Context, client ingestv1.IngestServiceCli
 	for _, file := range found {
 		records, skipped := 0, uint64(0)
 		err := file.Read(ctx, func(req *ingestv1.ImportIntelRequest, fraction float64) error {
-			records += len(req.GetRecords()) + int(req.GetAbout().GetRecords())
+			records += int(req.GetAbout().GetRecords())
 			skipped += req.GetAbout().GetSkipped()
 			_, err := client.ImportIntel(ctx, req)
 			show.show(req.GetFeed(), fmt.Sprintf("%d records read, %d things not understood", records, skipped), fraction)

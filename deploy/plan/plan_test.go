@@ -35,7 +35,7 @@ func TestServices(t *testing.T) {
 	for _, m := range Machines(services) {
 		machines = append(machines, m.Name+" "+strings.Join(m.Calls, ",")+" "+strings.Join(m.Sends, ","))
 	}
-	if s := strings.Join(machines, ";"); s != "assessment correlator,reporter,scheduler scan-dns,scan-http,scan-port,scan-service,scan-tls" {
+	if s := strings.Join(machines, ";"); s != "assessment correlator,reporter,scheduler scan-cloud,scan-dns,scan-http,scan-intel,scan-port,scan-service,scan-subdomain,scan-tls,scan-vuln" {
 		t.Errorf("machines are %s", s)
 	}
 }

@@ -229,7 +229,7 @@ func TestMachinesMayDoWhatTheirDefinitionNames(t *testing.T) {
 			for _, function := range []string{"scheduler", "correlator", "reporter"} {
 				want.add("lambda:InvokeFunction", "arn:aws:lambda"+here+"function:"+prefix+"-"+function+":workflow", "")
 			}
-			for _, queue := range []string{"scan-dns", "scan-port", "scan-service", "scan-tls", "scan-http"} {
+			for _, queue := range []string{"scan-dns", "scan-subdomain", "scan-port", "scan-service", "scan-tls", "scan-http", "scan-vuln", "scan-cloud", "scan-intel"} {
 				want.add("sqs:SendMessage", "arn:aws:sqs"+here+prefix+"-"+queue+".fifo", "")
 			}
 			want.add("kms:Decrypt kms:GenerateDataKey", "KEY", `{"StringEquals":{"kms:ViaService":["sqs.REGION.amazonaws.com"]}}`)

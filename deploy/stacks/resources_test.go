@@ -97,7 +97,7 @@ func TestEnvironment(t *testing.T) {
 	want := map[string]string{
 		"gateway": "correlator=lambda:rp-test-correlator:live,ingest=lambda:rp-test-ingest:live,reporter=lambda:rp-test-reporter:live," +
 			"scanner=lambda:rp-test-scanner:live,scheduler=lambda:rp-test-scheduler:live",
-		"scanner-dns": "ingest=lambda:rp-test-ingest:live", "ingest": "",
+		"scanner-dns": "ingest=lambda:rp-test-ingest:live", "ingest": "scanner=lambda:rp-test-scanner:live",
 	}
 	for _, s := range full.services {
 		r := resolver{t, full.templates[s.Name]}

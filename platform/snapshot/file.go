@@ -6,7 +6,6 @@ import (
 	"io"
 	"sort"
 	"sync"
-	"unsafe"
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 )
@@ -36,9 +35,6 @@ type block struct {
 	sum         uint32
 	codec       byte
 }
-
-// overhead is what a block costs in memory beside its first key.
-const overhead = int64(unsafe.Sizeof(block{}))
 
 func newFile(src source) (*file, error) {
 	size := src.size()
@@ -162,7 +158,7 @@ func (s *sectionReader) inflate(i int, stored []byte, size uint32) ([]byte, erro
 		return nil, damaged("block %d of section %s cannot be unpacked", i, s.name)
 	}
 	var more [1]byte
-	if n, err := r.Read(more[:]); n != 0 || err != io.EOF { //nolint:errorlint // io.Reader's own promise
+	if n, err := r.Read(more[:]); n != 0 || err != io.EOF {
 		return nil, damaged("block %d of section %s has another size than its index says", i, s.name)
 	}
 	return out, nil

@@ -154,7 +154,7 @@ func TestWriterRefuses(t *testing.T) {
 
 // sample is a file with many blocks, raw and packed, and one large value.
 func sample(t testing.TB) ([]byte, map[string]map[string]string) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // data of a test
+	random := rand.New(rand.NewPCG(1, 2))
 	model := map[string]map[string]string{"advisory": {}, "product": {}}
 	for i := range 3000 {
 		model["advisory"][fmt.Sprintf("CVE-2026-%d", 1000+i)] = strings.Repeat("text ", 5+i%7) + fmt.Sprint(i)
@@ -363,7 +363,7 @@ func FuzzHostileIndex(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for range r.Entries("s", "") { //nolint:revive // only that it ends counts
+		for range r.Entries("s", "") {
 		}
 		_, _ = r.Get("s", "a")
 	})

@@ -30,7 +30,7 @@ func (s *Service) ListChecks(ctx context.Context, _ *correlatorv1.ListChecksRequ
 	if err != nil {
 		return nil, err
 	}
-	own, state, _, err := s.ownChecks(ctx, tenant)
+	own, state, err := s.ownChecks(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -47,16 +47,16 @@ func (s *Service) ListChecks(ctx context.Context, _ *correlatorv1.ListChecksRequ
 	return res, nil
 }
 
-// ownChecks are the tenant's own checks as they are shown, what it switched off, and the revision of both.
-func (s *Service) ownChecks(ctx context.Context, tenant string) ([]*correlatorv1.Check, tenantState, int64, error) {
+// ownChecks are the tenant's own checks as they are shown, and what it switched off.
+func (s *Service) ownChecks(ctx context.Context, tenant string) ([]*correlatorv1.Check, tenantState, error) {
 	var state tenantState
 	revision, err := s.loadState(ctx, tenantStateKey(tenant), &state)
 	if err != nil || revision == 0 {
-		return nil, state, revision, err
+		return nil, state, err
 	}
 	own, err := s.loadChecks(ctx, tenant)
 	if err != nil {
-		return nil, state, revision, err
+		return nil, state, err
 	}
 	for _, p := range own {
 		p.Disabled = slices.Contains(state.Disabled, p.GetId())
@@ -65,13 +65,13 @@ func (s *Service) ownChecks(ctx context.Context, tenant string) ([]*correlatorv1
 			continue
 		}
 		if err != nil {
-			return nil, state, revision, err
+			return nil, state, err
 		}
 		if p.Problem, err = protoitem.Decode(item, &correlatorv1.CheckProblem{}); err != nil {
-			return nil, state, revision, err
+			return nil, state, err
 		}
 	}
-	return own, state, revision, nil
+	return own, state, nil
 }
 
 func problemKey(tenant, id string) table.Key {
@@ -92,7 +92,7 @@ func (s *Service) checkNamed(ctx context.Context, tenant, name string) (*correla
 	if err != nil {
 		return nil, err
 	}
-	own, state, _, err := s.ownChecks(ctx, tenant)
+	own, state, err := s.ownChecks(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ func newMapIntel(version string, products []*modelv1.ProductRecord, advisories [
 	return m
 }
 
+// Product returns a record.
 func (m *mapIntel) Product(key string) (*modelv1.ProductRecord, error) {
 	if p := m.products[key]; p != nil {
 		return p, nil
@@ -43,6 +44,7 @@ func (m *mapIntel) Product(key string) (*modelv1.ProductRecord, error) {
 	return nil, fault.New(fault.NotFound, "intel knows no product %s", key)
 }
 
+// Advisory returns an advisory.
 func (m *mapIntel) Advisory(id string) (*modelv1.Advisory, error) {
 	if a := m.advisories[id]; a != nil {
 		return a, nil
@@ -50,6 +52,7 @@ func (m *mapIntel) Advisory(id string) (*modelv1.Advisory, error) {
 	return nil, fault.New(fault.NotFound, "intel knows no advisory %s", id)
 }
 
+// Version is the version that it was made with.
 func (m *mapIntel) Version() string { return m.version }
 
 // productOf is the record of a product, nil if there is none.

@@ -199,12 +199,11 @@ func (l *library) replace(e *edition) {
 }
 
 // stop closes what is open.
-func (l *library) stop() error {
+func (l *library) stop() {
 	l.mu.Lock()
 	l.shut = true
 	l.mu.Unlock()
 	l.replace(nil)
-	return nil
 }
 
 // bucketLibrary reads snapshots from a bucket and keeps their files in a directory that dir makes when it is first needed.
@@ -254,6 +253,6 @@ func cacheDirectory(set, data string) (dir func() (string, error), remove func()
 		if own == "" {
 			return nil
 		}
-		return errors.Join(os.RemoveAll(own))
+		return os.RemoveAll(own)
 	}
 }

@@ -57,10 +57,9 @@ func matchProduct(in Intel, names *productNames, p *observed) (out []matched, ok
 			return out, true, err
 		}
 		doubt = fmt.Sprintf("%s may have mended it without changing the version", p.distribution)
-		switch {
-		case p.packageVersion == "":
+		if p.packageVersion == "" {
 			doubt += "; its package's version is not told"
-		default:
+		} else {
 			doubt += "; its advisories are not in the snapshot"
 		}
 	}

@@ -6,7 +6,6 @@ package correlator
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -122,6 +121,9 @@ func build(d app.Deps) (app.Service, error) {
 			changesQueue: s.handleChange, intelQueue: s.handleIntel, reevaluationsQueue: s.handleReevaluation,
 		},
 		Schedules: map[string]func(context.Context) error{"tick": s.tick},
-		Close:     func() error { return errors.Join(s.library.stop(), remove()) },
+		Close: func() error {
+			s.library.stop()
+			return remove()
+		},
 	}, nil
 }

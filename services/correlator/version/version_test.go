@@ -1,7 +1,6 @@
 package version
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -125,7 +124,7 @@ func FuzzCompare(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, scheme, a, b string) {
 		if x, y := sign(Compare(Scheme(scheme), a, b)), sign(Compare(Scheme(scheme), b, a)); x != -y {
-			t.Fatal(fmt.Sprintf("%s: %q, %q: %d and %d", scheme, a, b, x, y))
+			t.Fatalf("%s: %q, %q: %d and %d", scheme, a, b, x, y)
 		}
 	})
 }

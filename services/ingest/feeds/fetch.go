@@ -165,6 +165,7 @@ type body struct {
 	sum         *sum
 }
 
+// Read reads on.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.stall.Reset(stallTimeout)
@@ -184,6 +185,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Close ends the download.
 func (b *body) Close() error {
 	b.stall.Stop()
 	b.cancel(nil)

@@ -17,11 +17,6 @@ type span struct {
 	versions          []string
 }
 
-// all is true for a range without bounds.
-func (s span) all() bool {
-	return s.introduced == "" && s.fixed == "" && s.last == "" && len(s.versions) == 0
-}
-
 // ranges are the affected versions of one product of a CVE record.
 // https://github.com/CVEProject/cve-schema/blob/main/schema/docs/versions.md
 func (a *cveAffected) ranges(c *collector) []span {

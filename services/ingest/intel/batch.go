@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// MaxBatchRecords and MaxBatchBytes bound what is read before it is stored: one batch is held in memory.
+	// MaxBatchRecords bounds what is read before it is stored: one batch is held in memory.
 	MaxBatchRecords = 10_000
-	MaxBatchBytes   = 24 << 20
+	// MaxBatchBytes bounds it in bytes.
+	MaxBatchBytes = 24 << 20
 
 	// sectionRecord holds records by recordKey.
 	sectionRecord = "record"

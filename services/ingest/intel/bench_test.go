@@ -95,7 +95,7 @@ func peak() (stop func() (heap uint64)) {
 // fill imports n CVE records, NVD's for two thirds, Debian's for a quarter, and scores for all.
 func fill(t testing.TB, p *platform, n int) {
 	ctx := context.Background()
-	random := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // data of a test
+	random := rand.New(rand.NewPCG(1, 1))
 	ids := manyIDs(n)
 	rows := map[string][]byte{}
 	for _, feed := range []string{"cve", "nvd", "osv"} {

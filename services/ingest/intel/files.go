@@ -214,7 +214,7 @@ type fileReader struct {
 
 	records []*ingestv1.IntelRecord
 	bytes   int
-	skipped Batch // only what it counts of what was not understood
+	counts  Batch // only what it counts: records, and what was not understood
 
 	ecosystem     string
 	whole, before int
@@ -223,7 +223,7 @@ type fileReader struct {
 	catalogue     bool
 }
 
-func (r *fileReader) out() feeds.Out { return feeds.Out{Record: r.add, Skip: r.skipped.Skip} }
+func (r *fileReader) out() feeds.Out { return feeds.Out{Record: r.add, Skip: r.counts.Skip} }
 
 func (r *fileReader) read(path string) error {
 	f, err := os.Open(path)
@@ -233,7 +233,7 @@ func (r *fileReader) read(path string) error {
 	defer func() { _ = f.Close() }()
 	switch r.feed {
 	case feeds.FeedKEV:
-		k, err := feeds.ReadKEV(f, r.skipped.Skip)
+		k, err := feeds.ReadKEV(f, r.counts.Skip)
 		if err != nil {
 			return err
 		}
@@ -241,7 +241,7 @@ func (r *fileReader) read(path string) error {
 		return r.sendCatalogue(p, err)
 	case feeds.FeedEPSS:
 		rows := epssRows{}
-		head, err := feeds.ReadEPSS(f, rows.add, r.skipped.Skip)
+		head, err := feeds.ReadEPSS(f, rows.add, r.counts.Skip)
 		if err != nil {
 			return err
 		}
@@ -290,7 +290,7 @@ func (r *fileReader) readRecords(f *os.File, path string) error {
 	var magic [4]byte
 	if _, err := f.ReadAt(magic[:], 0); err != nil || string(magic[:]) != "PK\x03\x04" {
 		if info.Size() > feeds.MaxRecordBytes {
-			r.skipped.Skip(filepath.Base(path), "it has more than 8 MiB")
+			r.counts.Skip(filepath.Base(path), "it has more than 8 MiB")
 			return nil
 		}
 		raw, err := io.ReadAll(io.LimitReader(f, feeds.MaxRecordBytes))
@@ -309,7 +309,7 @@ func (r *fileReader) readRecords(f *os.File, path string) error {
 		n++
 		r.part = float64(n) / float64(a.Len())
 		return read(raw, baseName(name), out)
-	}, r.skipped.Skip)
+	}, r.counts.Skip)
 	return err
 }
 
@@ -328,7 +328,7 @@ func (r *fileReader) add(rec *ingestv1.IntelRecord) error {
 	}
 	size := canonical.Size(rec)
 	if size > maxImportBytes {
-		r.skipped.Skip(rec.GetId(), "what is known about it has more than 3 MiB")
+		r.counts.Skip(rec.GetId(), "what is known about it has more than 3 MiB")
 		return nil
 	}
 	if len(r.records) >= maxImportRecords || r.bytes+size > maxImportBytes {
@@ -338,6 +338,9 @@ func (r *fileReader) add(rec *ingestv1.IntelRecord) error {
 	}
 	r.records = append(r.records, rec)
 	r.bytes += size + 8
+	if rec.GetFeed() != feeds.FeedLinks {
+		r.counts.Read++
+	}
 	return nil
 }
 
@@ -354,10 +357,10 @@ func (r *fileReader) send(last bool) error {
 	return r.emit(req, r.fraction())
 }
 
-// about is what was not understood since the last request.
+// about counts what was read and what was not understood since the last request.
 func (r *fileReader) about() *modelv1.IntelFeed {
-	f := &modelv1.IntelFeed{Skipped: r.skipped.Skipped, Examples: r.skipped.Examples}
-	r.skipped = Batch{}
+	f := &modelv1.IntelFeed{Records: r.counts.Read, Skipped: r.counts.Skipped, Examples: r.counts.Examples}
+	r.counts = Batch{}
 	return f
 }
 

@@ -43,13 +43,13 @@ func merged(readers []*snapshot.Reader, partition string, yield func(key string,
 		}
 	}
 	for {
-		key, any := "", false
+		key, some := "", false
 		for _, s := range streams {
-			if s.ok && (!any || s.entry.Key < key) {
-				key, any = s.entry.Key, true
+			if s.ok && (!some || s.entry.Key < key) {
+				key, some = s.entry.Key, true
 			}
 		}
-		if !any {
+		if !some {
 			return nil
 		}
 		var winner []byte

@@ -226,7 +226,7 @@ func open(t testing.TB, s setup) *platform {
 	if s.bucket != nil {
 		bucket = s.bucket(bucket)
 	}
-	driver := table.Driver(tables.Table("ingest"))
+	var driver table.Driver = tables.Table("ingest")
 	if s.table != nil {
 		driver = s.table(driver)
 	}

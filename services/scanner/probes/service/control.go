@@ -113,8 +113,7 @@ func epmd(t *talk) *modelv1.ServiceFact {
 		return nil
 	}
 	fact := named("epmd")
-	setProduct(fact, "Erlang port mapper", "erlang", "erlang\\/otp", "")
-	fact.Cpe = nil // the version of Erlang is not told, and the mapper has no name of its own
+	setProduct(fact, "Erlang port mapper", "", "", "") // the version of Erlang is not told
 	var nodes []string
 	for len(nodes) < 16 {
 		text, err := t.text()

@@ -42,7 +42,7 @@ func lookProxy(t *talk, root answer, fact *modelv1.ServiceFact) bool {
 		return true
 	}
 	// Many proxies connect to 443 only. That nothing listens there is told by an error of the proxy's own, after it tried.
-	own := "192.0.2.9:80"
+	own := t.prober.hostHeader()
 	for _, target := range []string{own, strings.TrimSuffix(own, portSuffix(own)) + ":443"} {
 		if tunnel, err := t.connectThrough(target); err == nil && opensTunnel(tunnel) {
 			if control, err := t.connectThrough(strings.TrimSuffix(own, portSuffix(own)) + ":1"); err == nil && !opensTunnel(control) {

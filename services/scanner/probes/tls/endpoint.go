@@ -31,6 +31,8 @@ type endpoint struct {
 	handTime time.Duration
 	settle   time.Duration
 	opened   atomic.Int32
+	polite   sync.Once
+	courtesy *probes.Courtesy // of the machine, from the first connection on
 
 	mu      sync.Mutex
 	address string // as connected
@@ -110,13 +112,17 @@ func (e *endpoint) connect(ctx context.Context) (net.Conn, error) {
 	if e.opened.Add(1) > maxHandshakes {
 		return nil, errSpent
 	}
-	if err := e.env.TakePermits(ctx, e.machine(ctx), 1); err != nil {
+	machine := e.machine(ctx)
+	e.polite.Do(func() { e.courtesy = e.env.Courtesy(machine) })
+	if err := e.env.TakePermits(ctx, machine, 1); err != nil {
 		return nil, err
 	}
 	dialling, cancel := context.WithTimeout(ctx, e.dialTime)
 	defer cancel()
 	conn, err := e.session.DialContext(dialling, "tcp", net.JoinHostPort(e.host, e.port))
 	if err != nil {
+		// Only what breaks off before a word was said: servers hang up on hellos that they do not like, and ask for nothing by it.
+		e.courtesy.Failed(ctx, err)
 		return nil, err
 	}
 	e.mu.Lock()

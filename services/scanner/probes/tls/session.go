@@ -225,7 +225,7 @@ func (s *survey) details(ctx context.Context) {
 
 // resumeOnce makes one more handshake, where none was made yet that could have taken up a session of TLS 1.3.
 func (s *survey) resumeOnce(ctx context.Context, cache *tickets, made int) {
-	if _, any := cache.Get(""); !any || made > 0 || s.depth == quick {
+	if _, kept := cache.Get(""); !kept || made > 0 || s.depth == quick {
 		return
 	}
 	if got, err := s.end.handshake(ctx, shake{cache: cache}); err == nil {

@@ -156,6 +156,7 @@ func chainFaults(chain []certificate) []string {
 		onPath[string(issuer.der)] = true
 		at = issuer
 	}
+	before := chain[0]
 	for i, c := range chain {
 		key := string(c.der)
 		switch {
@@ -168,10 +169,11 @@ func chainFaults(chain []certificate) []string {
 			found[chainRootSent] = true
 		}
 		seen[key] = true
-		if i > 0 && onPath[key] && onPath[string(chain[i-1].der)] && c.parsed != nil && !found[chainDuplicate] &&
-			string(chain[i-1].parsed.RawIssuer) != string(c.parsed.RawSubject) {
+		both := c.parsed != nil && before.parsed != nil && onPath[key] && onPath[string(before.der)]
+		if i > 0 && both && !found[chainDuplicate] && string(before.parsed.RawIssuer) != string(c.parsed.RawSubject) {
 			found[chainDisordered] = true
 		}
+		before = c
 	}
 	var out []string
 	for _, word := range []string{chainDuplicate, chainDisordered, chainUnrelated, chainRootSent} {
