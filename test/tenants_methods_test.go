@@ -134,6 +134,11 @@ var methods = map[string]method{
 	"ingest.v1.IngestService/CheckScope": {want: empty, request: func(o objects) proto.Message {
 		return &ingestv1.CheckScopeRequest{Targets: []*modelv1.Target{job(o).GetTarget()}}
 	}},
+	"ingest.v1.IngestService/SyncIntel": {want: internal, request: func(objects) proto.Message {
+		return &ingestv1.SyncIntelRequest{CompileOnly: true}
+	}},
+	"ingest.v1.IngestService/ImportIntel":    {want: internal, request: func(objects) proto.Message { return &ingestv1.ImportIntelRequest{Feed: "cve"} }},
+	"ingest.v1.IngestService/GetIntelStatus": {want: empty, request: func(objects) proto.Message { return &ingestv1.GetIntelStatusRequest{} }},
 	"ingest.v1.IngestService/CreateExclusion": {want: empty, creates: true, request: func(o objects) proto.Message {
 		return &ingestv1.CreateExclusionRequest{Exclusion: &ingestv1.Exclusion{Value: o.host}}
 	}},

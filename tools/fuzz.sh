@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the repository for FUZZTIME (60s unless set), FUZZJOBS at a time (4), each with one worker. A target
+# Runs every fuzz target of the repository for FUZZTIME (60s unless set), FUZZJOBS at a time (8), each with one worker. A target
 # that finds something prints the input, which `go test` then repeats from testdata/fuzz. With names it runs only these.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-time=${FUZZTIME:-60s} jobs=${FUZZJOBS:-4}
+time=${FUZZTIME:-60s} jobs=${FUZZJOBS:-8}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -21,6 +21,9 @@ one() {
 	local log=$work/$(echo "$dir" | tr / _).$name.log
 	if (cd "$dir" && "$binary" -test.run '^$' -test.fuzz "^$name\$" -test.fuzztime "$time" -test.fuzzminimizetime 100x -test.parallel 1 -test.fuzzcachedir "$work/cache/$name") >"$log" 2>&1; then
 		printf 'ok    %-55s %s\n' "$dir $name" "$(grep -o 'execs: [0-9]*' "$log" | tail -1)"
+	elif grep -q 'context deadline exceeded' "$log" && ! grep -qE 'Failing input|panic|fatal' "$log"; then
+		# The end of its time came while the fuzzer waited for its worker: https://github.com/golang/go/issues/75804
+		printf 'ok    %-55s %s (ended late)\n' "$dir $name" "$(grep -o 'execs: [0-9]*' "$log" | tail -1)"
 	else
 		printf 'FAIL  %s %s\n' "$dir" "$name"
 		sed 's/^/      /' "$log" | tail -40

@@ -212,10 +212,9 @@ func intelStatus(ctx context.Context, client ingestv1.IngestServiceClient, p pri
 	if p.json {
 		return p.line(s)
 	}
-	switch m := s.GetManifest(); {
-	case m == nil:
+	if m := s.GetManifest(); m == nil {
 		_, err = fmt.Fprintln(p.w, "no snapshot: run `riskprofiler intel sync`")
-	default:
+	} else {
 		_, err = fmt.Fprintf(p.w, "snapshot %s of %s (%s ago): %d advisories, %d of them known to be exploited, %d products, %s\n", m.GetVersion(), when(m.GetCreated()),
 			age(m.GetCreated().AsTime()), m.GetAdvisories(), m.GetKev(), m.GetProducts(), mebibytes(m.GetBytes()))
 	}

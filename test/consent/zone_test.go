@@ -94,13 +94,13 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		next := ""
 		for _, text := range records {
 			kind, value, _ := strings.Cut(text, " ")
-			switch {
-			case kind == "RCODE":
+			switch kind {
+			case "RCODE":
 				m.Rcode = dns.RcodeServerFailure
-			case kind == "CNAME":
+			case "CNAME":
 				next = strings.ToLower(value)
 				fallthrough
-			case kind == dns.TypeToString[q.Question[0].Qtype]:
+			case dns.TypeToString[q.Question[0].Qtype]:
 				if kind == "TXT" {
 					value = `"` + value + `"`
 				}

@@ -226,10 +226,11 @@ func open(t testing.TB, s setup) *platform {
 	if s.bucket != nil {
 		bucket = s.bucket(bucket)
 	}
-	var driver table.Driver = tables.Table("ingest")
-	if s.table != nil {
-		driver = s.table(driver)
+	same := func(d table.Driver) table.Driver { return d }
+	if s.table == nil {
+		s.table = same
 	}
+	driver := s.table(tables.Table("ingest"))
 	if s.clock == nil {
 		s.clock = &clock{at: time.Date(2026, 11, 23, 6, 30, 0, 0, time.UTC)}
 	}
@@ -356,15 +357,18 @@ func get[M proto.Message](t testing.TB, p *platform, section, key string, into M
 	return into
 }
 
+// idleAfter is how long no message comes before all were taken.
+const idleAfter = 300 * time.Millisecond
+
 // announced are the announcements that were sent, by taking them from the queue.
 func (p *platform) announced(t testing.TB) []*modelv1.IntelChanged {
 	t.Helper()
 	var out []*modelv1.IntelChanged
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	idle := time.AfterFunc(500*time.Millisecond, cancel)
+	idle := time.AfterFunc(idleAfter, cancel)
 	err := p.queue.Run(ctx, func(_ context.Context, m queue.Message) error {
-		idle.Reset(500 * time.Millisecond)
+		idle.Reset(idleAfter)
 		c := &modelv1.IntelChanged{}
 		if err := proto.Unmarshal(m.Body, c); err != nil {
 			t.Error(err)

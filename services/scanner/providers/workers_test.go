@@ -59,14 +59,14 @@ func work(text string) error {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), o.Patience)
-	defer cancel()
 	w := &world{dir: o.Dir, bases: o.Bases, secrets: filesecret.New(filesecret.Options{Dir: filepath.Join(o.Dir, "secrets")})}
-	options, closeAll, err := w.options(ctx, os.Stderr)
+	options, closeAll, err := w.options(context.Background(), os.Stderr)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = closeAll() }()
+	ctx, cancel := context.WithTimeout(context.Background(), o.Patience)
+	defer cancel()
 	desk := New(options).For("acme", "assessments/1", 0)
 	provider := o.Provider.make()
 	for i := range o.Ask {
@@ -114,7 +114,7 @@ func run(t *testing.T, workers, each int, o order) *outcome {
 				out.note(lines.Text())
 			}
 			if err := cmd.Wait(); err != nil {
-				t.Errorf("worker %d: %v: %s", i, err, log.String())
+				t.Errorf("worker %d: %v: %s\n%s", i, err, log.String(), strings.Join(out.lines, "\n"))
 			}
 			clean(t, "a worker's log", log.String())
 		})
