@@ -129,13 +129,15 @@ var api = pages{cors: corsReflect, paths: merge(exposedManagement, map[string]an
 // catchAll answers every path with one page and status 200, as single-page applications do: nothing is exposed there.
 var catchAll = pages{everywhere: &answer{body: html("Acme app", `<div id="root"></div>`)}}
 
-// mirror answers every path with status 200 and a page that is different each time and repeats the path: harder still.
+// mirror answers every path with status 200 and a page that repeats it and, but for the root, is different each time: harder still.
 func mirror(*running, host) http.Handler {
 	var count atomic.Int64
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Type", typeHTML)
-		n := count.Add(1)
-		body := "<h1>Did you mean " + harmless(req.URL.Path) + "?</h1><p>Request " + strconv.FormatInt(n, 10) + "</p>"
+		body := "<h1>Did you mean " + harmless(req.URL.Path) + "?</h1>"
+		if req.URL.Path != "/" {
+			body += "<p>Request " + strconv.FormatInt(count.Add(1), 10) + "</p>"
+		}
 		_, _ = io.WriteString(w, html("Acme search", body))
 	})
 }

@@ -290,7 +290,7 @@ func stopCommands() []*cobra.Command {
 		Use: "stop [TARGET]", Short: "Stop probing now: the kill switch",
 		Long: "Ends all probing of a name (with all below it), an address, a range or a cloud account within 60 seconds, scans under way\n" +
 			"included. It stays stopped until `riskprofiler resume`.",
-		Example: "  riskprofiler stop shop.example.com --reason \"the shop is slow\"\n  riskprofiler stop --all",
+		Example: "  riskprofiler stop shop.example.com --reason incident-7\n  riskprofiler stop --all",
 		Args:    cobra.MaximumNArgs(1),
 	})
 	stopper.Flags().StringVar(&stop.reason, "reason", "", "why; whoever is stopped reads it")

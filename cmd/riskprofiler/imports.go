@@ -40,7 +40,7 @@ func newImport() *cobra.Command {
 		Use: "import FILE", Short: "Import a report of another tool, or a list of assets", Args: cobra.ExactArgs(1),
 		Long: "Import a report of nmap (XML), nuclei (JSONL), testssl.sh, SSLyze, Trivy, Prowler, ZAP, any tool that writes SARIF, OCSF or ASFF, or a CSV list of assets.\n\n" +
 			"What a report says about assets that are not yours is not taken, and what was not understood is listed by line. FILE may be - for standard input.",
-		Example: "  nmap -sV -oX scan.xml www.example.com && riskprofiler import scan.xml\n" +
+		Example: "  riskprofiler import scan.xml\n" +
 			"  riskprofiler import trivy.json --asset www.example.com\n" +
 			"  riskprofiler import inventory.csv",
 		RunE: func(c *cobra.Command, args []string) error {

@@ -2,6 +2,7 @@ package stacks
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudwatch"
@@ -138,10 +139,11 @@ func (a alarms) function(f plan.Function) {
 		schedule := func(name string) []metric {
 			return []metric{{"AWS/Scheduler", name, "Sum", []any{"ScheduleGroup", a.names.of(f.Name)}}}
 		}
-		a.add(alarm{id: s.Name + "-late", topic: page, metrics: schedule("InvocationAttemptCount"), threshold: 1, seconds: 60, periods: 3, below: true,
-			text: "Schedule " + s.Name + " has not ticked for 3 minutes: plans that fell due do not start."})
-		a.add(alarm{id: s.Name + "-failed", topic: page, metrics: schedule("TargetErrorCount"), threshold: 1, seconds: 60, periods: 3,
-			text: "Schedule " + s.Name + " could not invoke its function for 3 minutes."})
+		every := int(max(s.Every, time.Minute).Round(time.Minute).Seconds()) // no schedule ticks more often than each minute
+		a.add(alarm{id: s.Name + "-late", topic: page, metrics: schedule("InvocationAttemptCount"), threshold: 1, seconds: every, periods: 3, below: true,
+			text: "Schedule " + s.Name + " missed three ticks: what it begins does not begin."})
+		a.add(alarm{id: s.Name + "-failed", topic: page, metrics: schedule("TargetErrorCount"), threshold: 1, seconds: every, periods: 3,
+			text: "Schedule " + s.Name + " could not invoke its function three times."})
 	}
 }
 

@@ -83,6 +83,7 @@ func specGrants(f plan.Function, all []plan.Service) grants {
 	}
 	if len(own) > 0 {
 		var keys []string
+		slices.Sort(own)
 		for _, queue := range own {
 			keys = append(keys, `"`+queue+`"`, `"`+queue+`/*"`)
 		}
@@ -229,7 +230,7 @@ func TestMachinesMayDoWhatTheirDefinitionNames(t *testing.T) {
 			for _, function := range []string{"scheduler", "correlator", "reporter"} {
 				want.add("lambda:InvokeFunction", "arn:aws:lambda"+here+"function:"+prefix+"-"+function+":workflow", "")
 			}
-			for _, queue := range []string{"scan-dns", "scan-subdomain", "scan-port", "scan-service", "scan-tls", "scan-http", "scan-vuln", "scan-cloud", "scan-intel"} {
+			for _, queue := range []string{"scan-dns", "scan-subdomain", "scan-port", "scan-service", "scan-tls", "scan-http", "scan-vuln", "scan-intel"} {
 				want.add("sqs:SendMessage", "arn:aws:sqs"+here+prefix+"-"+queue+".fifo", "")
 			}
 			want.add("kms:Decrypt kms:GenerateDataKey", "KEY", `{"StringEquals":{"kms:ViaService":["sqs.REGION.amazonaws.com"]}}`)
@@ -253,7 +254,7 @@ func TestNoOtherRoles(t *testing.T) {
 			case "lambda.amazonaws.com", "states.amazonaws.com":
 			case "scheduler.amazonaws.com":
 				want := grants{}
-				want.add("lambda:InvokeFunction", "arn:aws:lambda"+here+"function:"+prefix+"-scheduler:events", "")
+				want.add("lambda:InvokeFunction", "arn:aws:lambda"+here+"function:"+prefix+"-"+name+":events", "")
 				compare(t, id, r.roleGrants(id), want)
 			default:
 				t.Errorf("stack %s: role %s is for %s", name, id, who)

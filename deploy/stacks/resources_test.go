@@ -408,6 +408,9 @@ func TestAlarms(t *testing.T) {
 	for _, s := range full.services {
 		for _, f := range s.Functions {
 			add(f.Name, "errors", "throttles", "slow", "metrics")
+			for _, schedule := range f.Spec.Schedules {
+				add(schedule.Name, "late", "failed")
+			}
 		}
 		for _, q := range s.Queues {
 			add(q.Name, "age", "age-page", "dead", "busy", "parked")
@@ -418,7 +421,6 @@ func TestAlarms(t *testing.T) {
 	}
 	add("queues", "table-throttled", "table-failed")
 	add("assessment", "failed", "timed-out", "throttled")
-	add("tick", "late", "failed")
 	add("api", "5xx", "slow")
 	add("tokens", "5xx", "slow")
 	for _, name := range want {

@@ -122,16 +122,8 @@ func (db *DB) openWriter(ctx context.Context) (*Conn, error) {
 		return c.setWAL()
 	})
 	if err == nil {
-		err = c.script(fmt.Sprintf(`PRAGMA synchronous=FULL;
-			PRAGMA fullfsync=1;
-			PRAGMA checkpoint_fullfsync=1;
-			PRAGMA temp_store=MEMORY;
-			PRAGMA cache_size=-%d;
-			PRAGMA wal_autocheckpoint=%d;
-			PRAGMA journal_size_limit=%d`, writerCacheKiB, checkpointPages, journalLimit))
-	}
-	if err == nil {
-		err = c.setMaxBytes(db.options.MaxBytes)
+		// Again until free: another process that opened the file may be recovering its journal (SQLITE_BUSY_RECOVERY).
+		err = db.untilFree(ctx, func() error { return db.tuneWriter(c) })
 	}
 	if err != nil {
 		_ = c.close() // err says more
@@ -141,15 +133,31 @@ func (db *DB) openWriter(ctx context.Context) (*Conn, error) {
 	return c, nil
 }
 
+func (db *DB) tuneWriter(c *Conn) error {
+	err := c.script(fmt.Sprintf(`PRAGMA synchronous=FULL;
+		PRAGMA fullfsync=1;
+		PRAGMA checkpoint_fullfsync=1;
+		PRAGMA temp_store=MEMORY;
+		PRAGMA cache_size=-%d;
+		PRAGMA wal_autocheckpoint=%d;
+		PRAGMA journal_size_limit=%d`, writerCacheKiB, checkpointPages, journalLimit))
+	if err != nil {
+		return err
+	}
+	return c.setMaxBytes(db.options.MaxBytes)
+}
+
 func (db *DB) openReader() (*Conn, error) {
 	c, err := db.connect()
 	if err != nil {
 		return nil, err
 	}
-	err = c.script(fmt.Sprintf(`PRAGMA busy_timeout=%d;
-		PRAGMA query_only=1;
-		PRAGMA temp_store=MEMORY;
-		PRAGMA cache_size=-%d`, db.options.LockTimeout.Milliseconds(), readerCacheKiB))
+	err = db.untilFree(db.ctx, func() error {
+		return c.script(fmt.Sprintf(`PRAGMA busy_timeout=%d;
+			PRAGMA query_only=1;
+			PRAGMA temp_store=MEMORY;
+			PRAGMA cache_size=-%d`, db.options.LockTimeout.Milliseconds(), readerCacheKiB))
+	})
 	if err != nil {
 		_ = c.close() // err says more
 		return nil, err

@@ -29,6 +29,8 @@ const (
 	// reevaluationsQueue holds one step of a re-evaluation for each tenant.
 	reevaluationsQueue = "reevaluations"
 	tickEvery          = time.Minute
+	// scheduleCatalogue looks whether the checks changed.
+	scheduleCatalogue = "catalogue"
 )
 
 // Spec is what the correlator service is.
@@ -42,7 +44,7 @@ var Spec = app.Spec{
 	},
 	Sends:     []string{changesQueue, reevaluationsQueue},
 	Reads:     []string{intelBucket},
-	Schedules: []app.Schedule{{Name: "tick", Every: tickEvery}},
+	Schedules: []app.Schedule{{Name: scheduleCatalogue, Every: tickEvery}},
 	Tables:    []string{tableName},
 	Indexes:   map[string][]string{tableName: {indexFindings, indexFindingsSeen, indexRisks, indexRisksDue}},
 	Calls:     []string{"ingest"},
@@ -120,7 +122,7 @@ func build(d app.Deps) (app.Service, error) {
 		Handlers: map[string]queue.Handler{
 			changesQueue: s.handleChange, intelQueue: s.handleIntel, reevaluationsQueue: s.handleReevaluation,
 		},
-		Schedules: map[string]func(context.Context) error{"tick": s.tick},
+		Schedules: map[string]func(context.Context) error{scheduleCatalogue: s.tick},
 		Close: func() error {
 			s.library.stop()
 			return remove()

@@ -146,6 +146,7 @@ func shared(t *testing.T, server *providerstest.Server) order {
 	w := &world{dir: t.TempDir(), bases: server.Bases()}
 	w.secrets = filesecret.New(filesecret.Options{Dir: filepath.Join(w.dir, "secrets")})
 	w.key(t, "acme", "shodan", providerstest.Key, nil)
+	w.client(t) // holds the store open, so that no worker has to recover what another is beginning to write
 	return order{Dir: w.dir, Bases: w.bases, Patience: 2 * time.Minute}
 }
 
