@@ -35,9 +35,9 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/queue/queuetest"
+	"github.com/riskprofiler/riskprofiler/platform/secret"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
-	"github.com/riskprofiler/riskprofiler/platform/secret"
 	"github.com/riskprofiler/riskprofiler/platform/workflow"
 )
 

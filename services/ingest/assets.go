@@ -81,6 +81,7 @@ func (s *Service) putAsset(ctx context.Context, tenant string, a *modelv1.Asset,
 	if err != nil {
 		return err
 	}
+	defer s.scopeChanged(tenant)
 	return s.table.Write(ctx, table.Write{Item: item, If: table.Condition(revision)})
 }
 
@@ -199,6 +200,7 @@ func (s *Service) DeleteAsset(ctx context.Context, req *ingestv1.DeleteAssetRequ
 	if _, _, err := s.loadAsset(ctx, tenant, req.GetName()); err != nil {
 		return nil, err
 	}
+	defer s.scopeChanged(tenant)
 	last := table.Write{Delete: true, If: table.Any, Item: table.Item{Key: assetKey(tenant, req.GetName())}}
 	for token := ""; ; {
 		page, err := s.table.Query(ctx, table.Query{Partition: assetPartition(tenant, req.GetName()), KeysOnly: true, Limit: table.MaxWriteItems, PageToken: token})

@@ -71,6 +71,7 @@ func (s *Service) putOwned(ctx context.Context, tenant string, a *modelv1.Asset,
 		}
 		writes = append(writes, record...)
 	}
+	defer s.scopeChanged(tenant)
 	return s.table.Write(ctx, writes...)
 }
 

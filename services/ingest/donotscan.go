@@ -157,6 +157,7 @@ func (s *Service) CreateDoNotScanEntry(ctx context.Context, req *ingestv1.Create
 	if err != nil {
 		return nil, err
 	}
+	defer s.globalChanged()
 	err = s.table.Write(ctx, table.Write{Item: item})
 	if !isConflict(err) {
 		return e, err
@@ -183,5 +184,6 @@ func (s *Service) ListDoNotScanEntries(ctx context.Context, req *ingestv1.ListDo
 
 // DeleteDoNotScanEntry takes an entry off the list.
 func (s *Service) DeleteDoNotScanEntry(ctx context.Context, req *ingestv1.DeleteDoNotScanEntryRequest) (*emptypb.Empty, error) {
+	defer s.globalChanged()
 	return s.deleteNamed(ctx, table.Key{Partition: globalPartition, Sort: prefixEntry + resource.ID(req.GetName())}, req.GetName())
 }

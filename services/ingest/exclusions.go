@@ -37,6 +37,7 @@ func (s *Service) CreateExclusion(ctx context.Context, req *ingestv1.CreateExclu
 	if err != nil {
 		return nil, err
 	}
+	defer s.scopeChanged(tenant)
 	err = s.table.Write(ctx, table.Write{Item: item})
 	if !isConflict(err) {
 		return e, err

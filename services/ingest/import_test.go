@@ -35,8 +35,10 @@ type importer struct {
 	bucket  blob.Bucket
 }
 
-func newImporter(t *testing.T) *importer {
-	ctx, dir := as(t.Context(), "acme"), t.TempDir()
+func newImporter(t *testing.T) *importer { return newImporterIn(t, t.TempDir()) }
+
+func newImporterIn(t *testing.T, dir string) *importer {
+	ctx := as(t.Context(), "acme")
 	tables, err := sqlitetable.Open(ctx, sqlitetable.Options{Path: filepath.Join(dir, "tables.db")})
 	if err != nil {
 		t.Fatal(err)

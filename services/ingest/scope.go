@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -33,7 +34,7 @@ func (s *Service) CheckScope(ctx context.Context, req *ingestv1.CheckScopeReques
 	if n := len(req.GetScanTypes()); n != 0 && n != len(req.GetTargets()) {
 		return nil, fault.WithField(fault.New(fault.Invalid, "%d scan types for %d targets; name one for each, or none", n, len(req.GetTargets())), "scan_types", "one for each target")
 	}
-	sc, err := s.loadScope(ctx, tenant)
+	sc, recent, err := s.recentScope(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +42,27 @@ func (s *Service) CheckScope(ctx context.Context, req *ingestv1.CheckScopeReques
 	if err != nil {
 		return nil, err
 	}
+	res, err := s.decideAll(ctx, tenant, sc, req, found)
+	if err != nil {
+		return nil, err
+	}
+	if recent && slices.ContainsFunc(res.GetDecisions(), func(d *ingestv1.ScopeDecision) bool { return !d.GetAllowed() }) {
+		if sc, err = s.freshScope(ctx, tenant); err != nil {
+			return nil, err
+		}
+		if res, err = s.decideAll(ctx, tenant, sc, req, found); err != nil {
+			return nil, err
+		}
+	}
+	if req.GetWithDenied() {
+		res.Denied = sc.denied()
+	}
+	return res, nil
+}
+
+// decideAll decides over every target of a request, after looking at proofs again where it asks for that.
+func (s *Service) decideAll(ctx context.Context, tenant string, sc *scope, req *ingestv1.CheckScopeRequest, found []*modelv1.Asset) (*ingestv1.CheckScopeResponse, error) {
+	var err error
 	if req.GetRecheck() {
 		if sc, err = s.confirm(ctx, tenant, sc, req.GetTargets(), found); err != nil {
 			return nil, err
@@ -59,9 +81,6 @@ func (s *Service) CheckScope(ctx context.Context, req *ingestv1.CheckScopeReques
 			}
 		}
 		res.Decisions = append(res.Decisions, d)
-	}
-	if req.GetWithDenied() {
-		res.Denied = sc.denied()
 	}
 	return res, nil
 }
@@ -122,7 +141,7 @@ func (sc *scope) index() {
 
 // loadGlobal reads what operators forbade: the entries of the do-not-scan list, and the stops that concern a tenant.
 func (s *Service) loadGlobal(ctx context.Context, tenant string, sc *scope) error {
-	items, err := s.queryAll(ctx, table.Query{Partition: globalPartition}, maxGlobal)
+	items, err := s.globalItems(ctx)
 	if err != nil {
 		return err
 	}

@@ -100,6 +100,8 @@ type Service struct {
 
 	slices  *queue.Queue
 	reports blob.Bucket
+	global  global
+	scopes  scopes
 
 	intel     *Intel
 	cloudRole CloudRole

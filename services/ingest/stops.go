@@ -48,6 +48,7 @@ func (s *Service) CreateStop(ctx context.Context, req *ingestv1.CreateStopReques
 	if err != nil {
 		return nil, err
 	}
+	defer s.globalChanged()
 	return stop, s.table.Write(ctx, table.Write{Item: item})
 }
 
@@ -120,6 +121,7 @@ func (s *Service) deleteNamed(ctx context.Context, key table.Key, name string) (
 		}
 		return nil, err
 	}
+	defer s.globalChanged()
 	return &emptypb.Empty{}, s.table.Write(ctx, table.Write{Delete: true, If: table.Any, Item: table.Item{Key: key}})
 }
 

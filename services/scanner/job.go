@@ -152,7 +152,8 @@ func stopped(ctx context.Context, found *probes.Result, err error) (*probes.Resu
 // run runs a probe within its budget. A panic is a failed scan and never takes the process down: targets choose what
 // probes read.
 func (s *Service) run(ctx context.Context, guard *netguard.Guard, p probes.Probe, job *modelv1.ScanJob) (result *probes.Result, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.bound(job))
+	allowed := s.permits(job)
+	ctx, cancel := bounded(ctx, probes.Budget(job, probes.DefaultBudget)+time.Second, &allowed.clock)
 	defer cancel()
 	leave := s.tenants.enter(job.GetTenant())
 	defer leave()
@@ -162,7 +163,6 @@ func (s *Service) run(ctx context.Context, guard *netguard.Guard, p probes.Probe
 			result, err = &probes.Result{Outcome: modelv1.Outcome_OUTCOME_FAILED, Reason: "the probe broke on what the target sent"}, nil
 		}
 	}()
-	allowed := s.permits(job)
 	result, err = p.Scan(ctx, probes.Env{
 		Guard: guard, Blobs: &sink{bucket: s.evidence, tenant: job.GetTenant()}, Contact: s.contact, Providers: s.desk(job),
 		Permit: allowed.take, Batch: allowed.batch, Rate: allowed.rate, Pause: allowed.pause, Nuclei: s.nuclei,
@@ -171,19 +171,6 @@ func (s *Service) run(ctx context.Context, guard *netguard.Guard, p probes.Probe
 		return nil, fault.New(fault.Internal, "probe %s returned nothing", p.Version())
 	}
 	return result, err
-}
-
-// patience is how much longer than its budget a port scan may take where it waits for permits: many hosts of one network share
-// a rate, and a scan that gave up for its own politeness would be in vain.
-const patience = 10 * time.Minute
-
-// bound is when a job is ended from outside. Probes keep its budget themselves.
-func (s *Service) bound(job *modelv1.ScanJob) time.Duration {
-	bound := probes.Budget(job, probes.DefaultBudget) + time.Second
-	if job.GetScanType() == modelv1.ScanType_SCAN_TYPE_PORT {
-		bound += patience
-	}
-	return bound
 }
 
 // sink stores evidence of one tenant.

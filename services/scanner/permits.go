@@ -20,6 +20,8 @@ type permits struct {
 
 	mu    sync.Mutex
 	hosts map[string]*purse
+	// clock is how long the job waited for permits.
+	clock stopwatch
 }
 
 // purse is the block of one host. Who holds the turn takes from it; a host that waits keeps no other waiting.
@@ -41,6 +43,8 @@ func (p *permits) take(ctx context.Context, host string, cost int) error {
 	if p.service.rates.exempt(host) {
 		return ctx.Err()
 	}
+	waited := p.clock.wait()
+	defer waited()
 	h := p.purse(host)
 	select {
 	case h.turn <- struct{}{}:
