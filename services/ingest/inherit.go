@@ -1,7 +1,10 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -21,11 +24,15 @@ func refreshed(item table.Item, found *modelv1.Asset) ([]table.Write, error) {
 	}
 	owned := !a.GetSeed() && laterOwner(a.GetOwnership(), found.GetOwnership())
 	earlier := found.GetFirstSeen().AsTime().Before(a.GetFirstSeen().AsTime())
-	if !owned && !earlier {
+	closer := !a.GetSeed() && sameOwner(a.GetOwnership(), found.GetOwnership()) && comparePaths(found.GetPath(), a.GetPath()) < 0
+	if !owned && !earlier && !closer {
 		return nil, nil
 	}
 	if owned {
-		a.Ownership, a.Path = found.GetOwnership(), found.GetPath()
+		a.Ownership = found.GetOwnership()
+	}
+	if owned || closer {
+		a.Path = found.GetPath()
 	}
 	a.FirstSeen = earliest(a.GetFirstSeen(), found.GetFirstSeen())
 	out, err := protoitem.New(item.Key, a)
@@ -47,6 +54,20 @@ func laterOwner(was, now *modelv1.Ownership) bool {
 	}
 	a, b := was.GetVerifiedAt().AsTime(), now.GetVerifiedAt().AsTime()
 	return b.After(a) || b.Equal(a) && now.GetInheritedFrom() > was.GetInheritedFrom()
+}
+
+// sameOwner says whether two ownerships are one to laterOwner: neither replaces the other.
+func sameOwner(a, b *modelv1.Ownership) bool {
+	inherited := modelv1.Ownership_STATE_INHERITED
+	return (a.GetState() == inherited) == (b.GetState() == inherited) && !laterOwner(a, b) && !laterOwner(b, a)
+}
+
+// comparePaths orders the ways by which one asset was found: the shorter first, then by their text. Of several leads to an asset the
+// first in this order is kept, whichever came first.
+func comparePaths(a, b []*modelv1.Discovery) int {
+	return cmp.Or(cmp.Compare(len(a), len(b)), slices.CompareFunc(a, b, func(x, y *modelv1.Discovery) int {
+		return cmp.Or(cmp.Compare(x.GetScanType(), y.GetScanType()), strings.Compare(x.GetRelation(), y.GetRelation()), strings.Compare(x.GetFrom(), y.GetFrom()))
+	}))
 }
 
 // inherited is the ownership of what a result leads to: of the seed that the scanned asset is, was found below, or lies in. That it
