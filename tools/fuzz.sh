@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the repository for FUZZTIME (60s unless set), FUZZJOBS at a time (8), each with one worker. A target
+# Runs every fuzz target of the repository for FUZZTIME (60s unless set), FUZZJOBS at a time (12), each with one worker. A target
 # that finds something prints the input, which `go test` then repeats from testdata/fuzz. With names it runs only these.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-time=${FUZZTIME:-60s} jobs=${FUZZJOBS:-8}
+time=${FUZZTIME:-60s} jobs=${FUZZJOBS:-12}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
