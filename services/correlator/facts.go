@@ -27,7 +27,7 @@ var facts = map[string]*factKind{
 	"vulnerability": {&modelv1.VulnerabilityFact{}, modelv1.ScanType_SCAN_TYPE_VULN},
 	"cloud":         {&modelv1.CloudFact{}, modelv1.ScanType_SCAN_TYPE_CLOUD},
 	"intel":         {&modelv1.IntelFact{}, modelv1.ScanType_SCAN_TYPE_INTEL},
-	"reported":      {&modelv1.ReportedFact{}, modelv1.ScanType_SCAN_TYPE_VULN},
+	"reported":      {&modelv1.ReportedFact{}, modelv1.ScanType_SCAN_TYPE_IMPORT},
 	// A known vulnerability of a product: no fact of a scan but what intel says about those of service and http.
 	matchFact: {&correlatorv1.VulnerabilityMatch{}, modelv1.ScanType_SCAN_TYPE_UNSPECIFIED},
 }

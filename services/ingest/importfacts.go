@@ -7,9 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/otel/trace"
@@ -237,7 +235,8 @@ func observationOf(rec imports.Record, own *owner) *modelv1.Observation {
 	case rec.Reported != nil:
 		f := rec.Reported
 		o.Fact = &modelv1.Observation_Reported{Reported: f}
-		sum := sha256.Sum256([]byte(cmp.Or(f.GetFingerprint(), f.GetRule())))
+		f.Fingerprint = cmp.Or(f.GetFingerprint(), f.GetRule()) // tells findings of one place apart, here and in the correlator
+		sum := sha256.Sum256([]byte(f.GetFingerprint()))
 		o.Key = "reported/" + clip(f.GetTool(), 64) + "/" + hex.EncodeToString(sum[:8])
 		o.Source = "import/" + f.GetTool()
 		excerpt = f.GetTitle() + ": " + f.GetDescription()
@@ -261,7 +260,7 @@ func placeOf(rec imports.Record, own *owner) string {
 	if rec.Port == 0 {
 		return rec.Place
 	}
-	return net.JoinHostPort(own.value, strconv.Itoa(int(rec.Port))) + "/" + transportName(rec.Transport)
+	return location(&modelv1.Target{Value: own.value, Port: rec.Port, Transport: rec.Transport})
 }
 
 func transportName(t modelv1.Transport) string {

@@ -153,7 +153,7 @@ func stopped(ctx context.Context, found *probes.Result, err error) (*probes.Resu
 // probes read.
 func (s *Service) run(ctx context.Context, guard *netguard.Guard, p probes.Probe, job *modelv1.ScanJob) (result *probes.Result, err error) {
 	allowed := s.permits(job)
-	ctx, cancel := bounded(ctx, probes.Budget(job, probes.DefaultBudget)+time.Second, &allowed.clock)
+	ctx, cancel := probes.WithPatience(ctx, probes.Budget(job, probes.DefaultBudget)+time.Second, &allowed.waits)
 	defer cancel()
 	leave := s.tenants.enter(job.GetTenant())
 	defer leave()

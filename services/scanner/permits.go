@@ -10,6 +10,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
 // permits is what one job may send, taken from the table in small blocks. What is not used soon is void, so that a target sees
@@ -20,8 +21,8 @@ type permits struct {
 
 	mu    sync.Mutex
 	hosts map[string]*purse
-	// clock is how long the job waited for permits.
-	clock stopwatch
+	// waits is how long the job waited for permits.
+	waits probes.Waits
 }
 
 // purse is the block of one host. Who holds the turn takes from it; a host that waits keeps no other waiting.
@@ -43,8 +44,8 @@ func (p *permits) take(ctx context.Context, host string, cost int) error {
 	if p.service.rates.exempt(host) {
 		return ctx.Err()
 	}
-	waited := p.clock.wait()
-	defer waited()
+	end := p.waits.Begin()
+	defer end()
 	h := p.purse(host)
 	select {
 	case h.turn <- struct{}{}:

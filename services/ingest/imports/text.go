@@ -10,32 +10,13 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/safetext"
 )
 
-// safe makes harmless text of what a report says: valid UTF-8, bounded, without control and format characters.
-func safe(text string, maxRunes int) string {
-	var out strings.Builder
-	n, gap := 0, false
-	for _, r := range text {
-		if n >= maxRunes {
-			break
-		}
-		if r == unicode.ReplacementChar || unicode.IsSpace(r) || !unicode.IsGraphic(r) {
-			gap = n > 0
-			continue
-		}
-		if gap {
-			out.WriteByte(' ')
-			n, gap = n+1, false
-		}
-		out.WriteRune(r)
-		n++
-	}
-	return out.String()
-}
+// safe makes harmless text of what a report says.
+func safe(text string, maxRunes int) string { return safetext.Of([]byte(text), maxRunes) }
 
 // severities are the words of the formats.
 var severities = map[string]modelv1.Severity{

@@ -3,15 +3,13 @@ package probes
 import (
 	"net"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/assetid"
+	"github.com/riskprofiler/riskprofiler/platform/safetext"
 )
 
 // AssetName returns the resource name of the asset of the given kind and canonical value.
@@ -67,43 +65,10 @@ func LocationOf(host string, port uint32, transport modelv1.Transport) string {
 	return net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10)) + "/" + protocol
 }
 
-// SafeText makes text of what a target sent that is harmless in one line of a terminal, a log or a page: valid UTF-8, at
-// most maxRunes runes, without control, format (which includes all bidirectional marks), private-use and unassigned
-// characters. Runs of white space and of removed characters become one space. It escapes nothing: each sink does that for
-// itself. An invalid byte becomes one space too, so a binary banner stays readable where it holds text.
-func SafeText(raw []byte, maxRunes int) string {
-	var text strings.Builder
-	runes, gap := 0, false
-	for len(raw) > 0 && runes < maxRunes {
-		r, size := utf8.DecodeRune(raw)
-		raw = raw[size:]
-		if (r == utf8.RuneError && size == 1) || !visible(r) {
-			gap = runes > 0
-			continue
-		}
-		if gap {
-			if runes+2 > maxRunes {
-				break
-			}
-			text.WriteByte(' ')
-			runes, gap = runes+1, false
-		}
-		text.WriteRune(r)
-		runes++
-	}
-	return text.String()
-}
+// SafeText makes text of what a target sent that is harmless in one line: see [safetext.Of].
+func SafeText(raw []byte, maxRunes int) string { return safetext.Of(raw, maxRunes) }
 
 // SafeString is SafeText of a string.
 func SafeString(raw string, maxRunes int) string {
 	return SafeText([]byte(raw), maxRunes)
-}
-
-// visible says whether r may stand in text of ours as it is. White space is not: it is collapsed. unicode.IsGraphic leaves
-// out the categories Cc, Cf, Cs, Co, Cn and the line and paragraph separators.
-func visible(r rune) bool {
-	if r == utf8.RuneError || unicode.IsSpace(r) {
-		return false
-	}
-	return unicode.IsGraphic(r) && !unicode.Is(unicode.Variation_Selector, r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }

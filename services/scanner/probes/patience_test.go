@@ -1,4 +1,4 @@
-package scanner
+package probes
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A scan has its budget and, beyond it, the time that it waited for permits, but not more than patience.
-func TestBounded(t *testing.T) {
+// A scan has its budget and, beyond it, the time that it waited for permits, but not more than Patience.
+func TestWithPatience(t *testing.T) {
 	const budget = time.Minute
 	for _, c := range []struct {
 		name         string
@@ -19,17 +19,17 @@ func TestBounded(t *testing.T) {
 		{"hangs", 0, time.Hour, budget},
 		{"waits once", 10 * time.Second, time.Hour, budget + 10*time.Second},
 		{"waits half of the time", time.Second, 2 * time.Second, 2 * budget},
-		{"waits all the time", time.Hour, time.Hour, budget + patience},
+		{"waits all the time", time.Hour, time.Hour, budget + Patience},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				w := &stopwatch{}
-				ctx, cancel := bounded(t.Context(), budget, w)
+				w := &Waits{}
+				ctx, cancel := WithPatience(t.Context(), budget, w)
 				defer cancel()
 				go func() {
 					for ctx.Err() == nil {
-						one, other := w.wait(), w.wait() // at a time: counted once
+						one, other := w.Begin(), w.Begin() // at a time: counted once
 						sleep(ctx, c.waits)
 						one()
 						other()
