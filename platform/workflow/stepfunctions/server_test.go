@@ -5,18 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
-
-	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/riskprofiler/riskprofiler/platform/awsclient"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
@@ -33,11 +32,11 @@ const (
 	runs     = "arn:aws:states:eu-west-1:" + account + ":execution:rp-test-"
 )
 
-// server answers the Step Functions API in front of our runner, over HTTP on pipes, so that it lives in a bubble. Where AWS is
-// stricter than the runner it is too: a name is taken by another input, a token is answered once.
+// server answers the Step Functions API in front of our runner. It is handed requests without a connection between, so that it lives
+// in a bubble: the deadlines of connections in memory are not exact enough for net/http, which then sees callers leave who wait.
+// Where AWS is stricter than the runner it is too: a name is taken by another input, a token is answered once.
 type server struct {
 	runner *workflow.Runner
-	listen *bufconn.Listener
 
 	mu       sync.Mutex
 	inputs   map[string]string
@@ -46,6 +45,8 @@ type server struct {
 	headers  []string
 	// refuse is an answer to everything.
 	refuse *apiError
+	// gone makes that nobody answers.
+	gone bool
 }
 
 type apiError struct {
@@ -56,10 +57,6 @@ type apiError struct {
 func (e *apiError) Error() string { return e.code }
 
 func refusal(code string) error { return &apiError{http.StatusBadRequest, code, "said by the server"} }
-
-// pipeBytes is how much a connection holds that was written and not read: more than any message here. Without it a request would be
-// answered before all of it was written, and its connection be closed under the next one.
-const pipeBytes = 1 << 20
 
 // open starts a server with a runner behind it.
 func open(t *testing.T, o *workflowtest.Outside) *server {
@@ -72,7 +69,7 @@ func open(t *testing.T, o *workflowtest.Outside) *server {
 	for name, text := range o.Machines {
 		definitions[name] = []byte(text)
 	}
-	s := &server{inputs: map[string]string{}, settled: map[string]bool{}, listen: bufconn.Listen(pipeBytes)}
+	s := &server{inputs: map[string]string{}, settled: map[string]bool{}}
 	s.runner, err = workflow.NewRunner(workflow.RunnerOptions{
 		Table:    table.New(db.Table("workflows"), table.Options{Name: "workflows"}),
 		Machines: definitions, Resources: map[string]string{"Queue": "jobs", "Function": "worker"},
@@ -82,12 +79,9 @@ func open(t *testing.T, o *workflowtest.Outside) *server {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	web := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	var work sync.WaitGroup
 	work.Go(func() { _ = s.runner.Run(ctx) })
-	work.Go(func() { _ = web.Serve(s.listen) })
 	t.Cleanup(func() {
-		_ = web.Close()
 		cancel()
 		work.Wait()
 	})
@@ -97,8 +91,6 @@ func open(t *testing.T, o *workflowtest.Outside) *server {
 
 // engine is the driver in front of the server.
 func (s *server) engine(t *testing.T, l awsclient.Location) *stepfunctions.Engine {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listen.DialContext(ctx) }}
-	t.Cleanup(transport.CloseIdleConnections)
 	c, err := awsclient.Load(context.Background(), l, config.WithCredentialsProvider(
 		aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
@@ -106,14 +98,26 @@ func (s *server) engine(t *testing.T, l awsclient.Location) *stepfunctions.Engin
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.HTTPClient = &http.Client{Transport: transport}
+	c.HTTPClient = &http.Client{Transport: s}
 	return stepfunctions.New(c, l)
+}
+
+// RoundTrip takes a request of the driver.
+func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.gone {
+		return nil, syscall.ECONNREFUSED
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	_ = r.Body.Close()
+	return w.Result(), nil
 }
 
 // ServeHTTP is AWS JSON 1.0 (https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html), and GetCallerIdentity of STS.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 4<<20))
 	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	operation := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "AWSStepFunctions.")

@@ -16,7 +16,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/workflow/workflowtest"
 )
 
-// location has no network behind it: the connections are pipes.
+// location has no network behind it: the server is called.
 var location = awsclient.Location{Region: "eu-west-1", Prefix: "rp-test", Endpoint: "http://states.test"}
 
 // TestConformance also proves that the account is found.
@@ -117,7 +117,7 @@ func TestErrorsOfTokens(t *testing.T) {
 
 func TestNobodyAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T, s *server) {
-		_ = s.listen.Close()
+		s.gone = true
 		err := s.engine(t, location).Start(context.Background(), "m", "one", nil)
 		if fault.CodeOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "look up the AWS account") {
 			t.Errorf("error is %v (%v)", err, fault.CodeOf(err))
