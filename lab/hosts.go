@@ -12,7 +12,7 @@ import (
 func hostsFor(o Options) []host {
 	hosts := slices.Concat(cleanHosts(), supportHosts())
 	if !o.Clean {
-		hosts = slices.Concat(hosts, openHosts(), nameHosts(), webHosts(), tlsHosts(), tlsFlawHosts(), serviceHosts(), moreServiceHosts(), udpHosts(), hiddenHosts())
+		hosts = slices.Concat(hosts, openHosts(), nameHosts(), webHosts(), moreWebHosts(), tlsHosts(), tlsFlawHosts(), serviceHosts(), moreServiceHosts(), udpHosts(), hiddenHosts())
 	}
 	if o.Hostile {
 		hosts = append(hosts, hostileHosts()...)
@@ -86,7 +86,7 @@ func webHosts() []host {
 		}},
 		{number: 16, name: "api.acme.test", servers: []server{
 			{port: 8080, run: web(api.site), note: "JSON service with open management", checks: with(plainData,
-				"http-cors-reflects-origin", "http-actuator-exposed", "http-debug-vars-exposed", "http-api-docs-exposed")},
+				"http-cors-reflects-origin", "http-actuator-exposed", "http-heap-dump-exposed", "http-debug-vars-exposed", "http-api-docs-exposed")},
 		}},
 		{number: 17, name: "dev.acme.test", servers: []server{
 			{port: 8000, run: web(debugSite.site), note: "Django with DEBUG", checks: []string{

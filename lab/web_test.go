@@ -132,6 +132,7 @@ var exposures = []struct {
 	{"http-phpinfo-exposed", map[string]string{"/phpinfo.php": "<title>phpinfo()</title>"}},
 	{"http-server-status-exposed", map[string]string{"/server-status": "Apache Server Status for"}},
 	{"http-actuator-exposed", map[string]string{"/actuator": `"_links"`, "/actuator/env": "propertySources"}},
+	{"http-heap-dump-exposed", map[string]string{"/actuator": `"heapdump"`}},
 	{"http-debug-vars-exposed", map[string]string{"/debug/vars": `"memstats"`}},
 	{"http-api-docs-exposed", map[string]string{"/swagger.json": `"swagger":"2.0"`, "/graphql": "GraphQL Playground"}},
 	{"http-directory-listing", map[string]string{"/": "<title>Index of /</title>"}},

@@ -45,7 +45,9 @@ type checkFile struct {
 type checkExample struct {
 	Fact  map[string]any `yaml:"fact" json:"fact"`
 	Asset map[string]any `yaml:"asset" json:"asset,omitempty"`
-	Now   string         `yaml:"now" json:"now,omitempty"`
+	// Others are the other observations of the asset, for checks that join.
+	Others []map[string]any `yaml:"others" json:"others,omitempty"`
+	Now    string           `yaml:"now" json:"now,omitempty"`
 }
 
 // readCheck reads a check from a file, or from standard input if it is "-".

@@ -14,7 +14,7 @@ func TestServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "correlator gateway ingest reporter scanner scanner-dns scanner-subdomain scanner-intel scanner-port scanner-service scanner-tls scanner-http scanner-vuln scheduler"
+	want := "correlator gateway ingest reporter scanner scanner-dns scanner-subdomain scanner-intel scanner-cloud scanner-port scanner-service scanner-tls scanner-http scanner-vuln scheduler"
 	var got, machines []string
 	for _, s := range services {
 		for _, f := range s.Functions {
@@ -35,7 +35,7 @@ func TestServices(t *testing.T) {
 	for _, m := range Machines(services) {
 		machines = append(machines, m.Name+" "+strings.Join(m.Calls, ",")+" "+strings.Join(m.Sends, ","))
 	}
-	if s := strings.Join(machines, ";"); s != "assessment correlator,reporter,scheduler scan-dns,scan-http,scan-intel,scan-port,scan-service,scan-subdomain,scan-tls,scan-vuln" {
+	if s := strings.Join(machines, ";"); s != "assessment correlator,reporter,scheduler scan-cloud,scan-dns,scan-http,scan-intel,scan-port,scan-service,scan-subdomain,scan-tls,scan-vuln" {
 		t.Errorf("machines are %s", s)
 	}
 }

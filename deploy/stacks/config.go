@@ -34,12 +34,17 @@ type Config struct {
 	EvidenceDays int
 	// LogLevel is debug, info, warn or error.
 	LogLevel string
+	// CloudRoles are the ARNs of roles in tenants' accounts that the scanner may assume, with wildcards.
+	CloudRoles []string
+	// CloudRegions limits what is read of tenants' accounts, as text: "eu-west-1,us-east-1"; empty: all regions that they enabled.
+	CloudRegions string
 }
 
 // Default is the configuration without any option.
 func Default() Config {
 	return Config{
 		Prefix: "rp-prod", Arch: "arm64", Assets: "../bin/lambda", Rate: 200, Burst: 400, LogDays: 30, EvidenceDays: 400, LogLevel: "info",
+		CloudRoles: []string{"arn:aws:iam::*:role/RiskProfiler*"},
 	}
 }
 
@@ -62,7 +67,12 @@ var (
 	prefixForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,22}[a-z0-9])?$`)
 	// retentions are what CloudWatch Logs accepts, up to a year:
 	// https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
-	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365}
+	// roleForm is the ARN of a role, with wildcards in account and name
+	// (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns).
+	roleForm = regexp.MustCompile(`^arn:aws(-cn|-us-gov)?:iam::([0-9]{12}|\*):role/[A-Za-z0-9+=,.@_/*-]{1,512}$`)
+	// regionsForm are names of regions, with commas.
+	regionsForm = regexp.MustCompile(`^[a-z]{2,}(-[a-z0-9]+)+(,[a-z]{2,}(-[a-z0-9]+)+)*$`)
+	retentions  = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365}
 )
 
 var options = []option{
@@ -106,6 +116,22 @@ var options = []option{
 	{"logLevel", "debug, info, warn or error (info)", func(c *Config, v string) error {
 		c.LogLevel = v
 		return require(slices.Contains([]string{"debug", "info", "warn", "error"}, v), "debug, info, warn or error")
+	}},
+	{"cloudRoles", "roles in tenants' accounts that may be assumed, with semicolons, or none (arn:aws:iam::*:role/RiskProfiler*)", func(c *Config, v string) error {
+		c.CloudRoles = nil
+		if v == "none" {
+			return nil
+		}
+		for arn := range strings.SplitSeq(v, ";") {
+			if c.CloudRoles = append(c.CloudRoles, arn); !roleForm.MatchString(arn) {
+				return require(false, "ARNs of roles with semicolons between, or none")
+			}
+		}
+		return nil
+	}},
+	{"cloudRegions", "regions that are read of tenants' accounts (all that are enabled)", func(c *Config, v string) error {
+		c.CloudRegions = v
+		return require(regionsForm.MatchString(v), "names of regions with commas between")
 	}},
 }
 

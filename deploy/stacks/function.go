@@ -31,7 +31,7 @@ func (s *serviceStack) newFunction(f plan.Function) built {
 	id := func(kind string) *string { return jsii.String(kind + "-" + f.Name) }
 	logs := newLogGroup(s.stack, "Logs-"+f.Name, s.names.logGroup(f.Name), s.config)
 	own, fixed := role(s.stack, "Role-"+f.Name, "lambda.amazonaws.com", "What "+f.Name+" may do: what its Spec names.",
-		functionPolicy(s.names, s.keyArn, f, s.machines, s.allQueues))
+		functionPolicy(s.names, s.keyArn, f, s.machines, s.allQueues, s.config.CloudRoles))
 	suppress(own, ownRole(f)...)
 	props := &awslambda.FunctionProps{
 		FunctionName: jsii.String(s.names.of(f.Name)), Description: jsii.String("RiskProfiler: " + f.Name),
@@ -83,6 +83,9 @@ func (s *serviceStack) environment(f plan.Function) *map[string]*string {
 	}
 	if len(peers) > 0 {
 		env["RISKPROFILER_PEERS"] = jsii.String(strings.Join(peers, ","))
+	}
+	if f.Spec.EntersClouds && s.config.CloudRegions != "" {
+		env["RISKPROFILER_CLOUD_REGIONS"] = jsii.String(s.config.CloudRegions)
 	}
 	if f.Name == plan.Edge {
 		for name, v := range map[string]string{
@@ -195,6 +198,9 @@ func ownRole(f plan.Function) []reason {
 	}
 	if f.Spec.Secrets != "" {
 		out = append(out, reason{"AwsSolutions-IAM5", "Secrets are named by tenant and provider: the wildcard is below the deployment's folder of them.", []string{"/^Resource::arn:.*:secret:.*\\/tenants\\/\\*$/"}})
+	}
+	if f.Spec.EntersClouds {
+		out = append(out, reason{"AwsSolutions-IAM5", "Roles in tenants' accounts are not known beforehand: the wildcards are the option cloudRoles.", []string{"/^Resource::arn:.*:iam::.*:role\\/.*\\*.*$/"}})
 	}
 	if len(f.Spec.Workflows) > 0 {
 		out = append(out, reason{"AwsSolutions-IAM5", "Executions are named by their assessment: the wildcard is below the service's own state machine.", []string{"/^Resource::arn:.*:execution:.*:\\*$/"}})

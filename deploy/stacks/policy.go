@@ -37,6 +37,7 @@ var (
 	writeTraces = []string{"xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:PutSpans", "xray:PutSpansForIndexing"}
 	writeLogs   = []string{"logs:CreateLogStream", "logs:PutLogEvents"}
 	invoke      = []string{"lambda:InvokeFunction"}
+	enterCloud  = []string{"sts:AssumeRole"}
 )
 
 type policy struct {
@@ -58,7 +59,7 @@ func (p *policy) allowIf(conditions *map[string]any, actions []string, resources
 }
 
 // functionPolicy is what a function may do: what its Spec names, its logs and its traces.
-func functionPolicy(n names, key *string, f plan.Function, machines []plan.Machine, queues []string) awsiam.PolicyDocument {
+func functionPolicy(n names, key *string, f plan.Function, machines []plan.Machine, queues, cloudRoles []string) awsiam.PolicyDocument {
 	p := newPolicy(n)
 	p.allow(writeLogs, arn("logs", "log-group:"+n.logGroup(f.Name)+":*"))
 	p.allow(writeTraces, jsii.String("*"))
@@ -71,6 +72,9 @@ func functionPolicy(n names, key *string, f plan.Function, machines []plan.Machi
 		p.allow(invoke, n.functionArn(name, plan.Live))
 	}
 	p.workflows(f, machines)
+	if f.Spec.EntersClouds {
+		p.allow(enterCloud, *jsii.Strings(cloudRoles...)...)
+	}
 	p.encryption(key)
 	return p.doc
 }

@@ -90,6 +90,9 @@ func specGrants(f plan.Function, all []plan.Service) grants {
 		g.add(rows, "arn:aws:dynamodb"+here+"table/"+prefix+"-queues",
 			`{"ForAllValues:StringLike":{"dynamodb:LeadingKeys":[`+strings.Join(keys, ",")+`]},"Null":{"dynamodb:LeadingKeys":"false"}}`)
 	}
+	if s.EntersClouds {
+		g.add("sts:AssumeRole", tenantRoles, "")
+	}
 	for _, peer := range s.Calls {
 		if peer != s.Name {
 			g.add("lambda:InvokeFunction", "arn:aws:lambda"+here+"function:"+prefix+"-"+peer+":live", "")
@@ -230,7 +233,7 @@ func TestMachinesMayDoWhatTheirDefinitionNames(t *testing.T) {
 			for _, function := range []string{"scheduler", "correlator", "reporter"} {
 				want.add("lambda:InvokeFunction", "arn:aws:lambda"+here+"function:"+prefix+"-"+function+":workflow", "")
 			}
-			for _, queue := range []string{"scan-dns", "scan-subdomain", "scan-port", "scan-service", "scan-tls", "scan-http", "scan-vuln", "scan-intel"} {
+			for _, queue := range []string{"scan-dns", "scan-subdomain", "scan-port", "scan-service", "scan-tls", "scan-http", "scan-vuln", "scan-intel", "scan-cloud"} {
 				want.add("sqs:SendMessage", "arn:aws:sqs"+here+prefix+"-"+queue+".fifo", "")
 			}
 			want.add("kms:Decrypt kms:GenerateDataKey", "KEY", `{"StringEquals":{"kms:ViaService":["sqs.REGION.amazonaws.com"]}}`)
@@ -355,7 +358,8 @@ func TestScannerHasLittle(t *testing.T) {
 			}
 			call := strings.HasPrefix(g, "lambda:") && !strings.HasSuffix(g, "-ingest:live")
 			private := strings.Contains(g, "/private/") && !strings.HasSuffix(g, "/private/scanner")
-			if table || secret || call || private {
+			enters := strings.HasPrefix(g, "sts:") && !entersClouds(id)
+			if table || secret || call || private || enters {
 				t.Errorf("%s: %s", id, g)
 			}
 		}
@@ -365,16 +369,28 @@ func TestScannerHasLittle(t *testing.T) {
 // tenantSecrets is the folder of the tenants' keys, in which the gateway makes secrets.
 const tenantSecrets = "arn:aws:secretsmanager" + here + "secret:" + prefix + "/tenants/*"
 
+// tenantRoles are the roles in tenants' accounts that may be assumed.
+const tenantRoles = "arn:aws:iam::*:role/RiskProfiler*"
+
 // asksThirdParties: the role of the scan types that do, and of the function that answers calls, which has them all.
 func asksThirdParties(role string) bool {
-	name := strings.TrimRight(strings.TrimPrefix(role, "Role"), "0123456789ABCDEF")
-	return name == "scanner" || name == "scannerintel" || name == "scannersubdomain"
+	return slices.Contains([]string{"scanner", "scannerintel", "scannersubdomain"}, functionOf(role))
+}
+
+// entersClouds: the role of the scan type that goes into tenants' accounts, and of the function that answers calls.
+func entersClouds(role string) bool {
+	return slices.Contains([]string{"scanner", "scannercloud"}, functionOf(role))
+}
+
+// functionOf is the function that a role is for, without dashes.
+func functionOf(role string) string {
+	return strings.TrimRight(strings.TrimPrefix(role, "Role"), "0123456789ABCDEF")
 }
 
 // Whatever a policy, a variable or a trigger names by its ARN is made by one of the stacks: a mistyped name does not wait for the
 // first deployment to be found.
 func TestWhatIsNamedExists(t *testing.T) {
-	known := map[string]bool{"KEY": true, "*": true, tenantSecrets: true}
+	known := map[string]bool{"KEY": true, "*": true, tenantSecrets: true, tenantRoles: true}
 	for _, tpl := range full.templates {
 		r := resolver{t, tpl}
 		for id, x := range tpl.Resources {

@@ -85,6 +85,8 @@ type Spec struct {
 	Indexes map[string][]string
 	// Secrets says what the service may do with the secrets of tenants.
 	Secrets SecretAccess
+	// EntersClouds says that the service assumes the roles that tenants made for it in their accounts.
+	EntersClouds bool
 	// Calls are names of other services.
 	Calls []string
 	// Schedules that this service wants to be called by.

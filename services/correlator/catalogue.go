@@ -39,8 +39,10 @@ type check struct {
 	Description string   `yaml:"description"`
 	Remediation string   `yaml:"remediation"`
 	CWE         []string `yaml:"cwe"`
-	References  []string `yaml:"references"`
-	Examples    examples `yaml:"examples"`
+	// CVE are the known vulnerabilities that the check tests for: reports of other tools about them are evidence of its finding.
+	CVE        []string `yaml:"cve"`
+	References []string `yaml:"references"`
+	Examples   examples `yaml:"examples"`
 
 	severity modelv1.Severity
 	compiled func() (*program, error)
@@ -58,6 +60,8 @@ type examples struct {
 type example struct {
 	Fact  map[string]any `yaml:"fact"`
 	Asset map[string]any `yaml:"asset"`
+	// Others are the other observations of the asset, for checks that join.
+	Others []map[string]any `yaml:"others"`
 	// Observation and Intel, for checks over known vulnerabilities: an observation with its fact, and what intel knows.
 	Observation map[string]any `yaml:"observation"`
 	Intel       *exampleIntel  `yaml:"intel"`
@@ -76,7 +80,12 @@ type group struct {
 	ID     string `yaml:"id"`
 	Title  string `yaml:"title"`
 	Action string `yaml:"action"`
+	// Each is "rule" where findings of other tools are a decision for each rule of a tool.
+	Each string `yaml:"each"`
 }
+
+// eachRule is the value of group.Each.
+const eachRule = "rule"
 
 // Catalogue is a set of checks.
 type Catalogue struct {
@@ -196,4 +205,15 @@ type program struct {
 	screen  screen
 	holds   cel.Program
 	summary cel.Program
+	// joined are the scan types that the condition reads beside its fact's own.
+	joined []modelv1.ScanType
+}
+
+// joined are the scan types that a check's condition reads beside its fact's own; none for a condition that does not compile.
+func (k *check) joined() []modelv1.ScanType {
+	p, err := k.compiled()
+	if err != nil {
+		return nil
+	}
+	return p.joined
 }

@@ -18,7 +18,7 @@ func catalogue(t testing.TB) *Catalogue {
 // prefixes of check ids by the fact they read.
 var prefixes = map[string]string{
 	"dns": "dns-", "dangling": "dns-", "mail": "mail-", "ports": "port-", "service": "service-", "tls": "tls-", "http": "http-", "exposure": "http-",
-	matchFact: "cve-", "vulnerability": "vuln-", "intel": "intel-", "names": "names-",
+	matchFact: "cve-", "vulnerability": "vuln-", "intel": "intel-", "names": "names-", "cloud": "cloud-", reportedFact: "reported-",
 }
 
 func TestCatalogueIsWellFormed(t *testing.T) {

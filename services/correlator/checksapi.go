@@ -1,6 +1,7 @@
 package correlator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -122,6 +123,10 @@ func (k *check) examples() (holds, not []*correlatorv1.CheckExample, err error) 
 			if p.Fact, err = toStruct(e.Fact); err == nil && e.Asset != nil {
 				p.Asset, err = toStruct(e.Asset)
 			}
+			for _, o := range e.Others {
+				other, errOf := toStruct(o)
+				p.Others, err = append(p.Others, other), cmp.Or(err, errOf)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -195,6 +200,9 @@ func exampleOf(p *correlatorv1.CheckExample, now time.Time) example {
 	e := example{Fact: p.GetFact().AsMap(), Now: now.UTC().Format(time.RFC3339)}
 	if p.GetAsset() != nil {
 		e.Asset = p.GetAsset().AsMap()
+	}
+	for _, o := range p.GetOthers() {
+		e.Others = append(e.Others, o.AsMap())
 	}
 	return e
 }

@@ -26,10 +26,12 @@ const maxSummary = 300
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	options := []cel.EnvOption{
 		cel.Container("riskprofiler.model.v1"),
-		cel.Types(&modelv1.Observation{}, &modelv1.Asset{}, &correlatorv1.VulnerabilityMatch{}),
+		cel.Types(&modelv1.Observation{}, &modelv1.Asset{}, &correlatorv1.VulnerabilityMatch{}, &correlatorv1.OtherFacts{}),
 		cel.Variable("asset", cel.ObjectType("riskprofiler.model.v1.Asset")),
 		cel.Variable("observation", cel.ObjectType("riskprofiler.model.v1.Observation")),
 		cel.Variable("now", cel.TimestampType),
+		// What else is known about the asset.
+		cel.Variable(othersName, cel.ObjectType("riskprofiler.correlator.v1.OtherFacts")),
 		// All vulnerabilities of the product, worst first; in a summary those of the finding.
 		cel.Variable("matches", cel.ListType(cel.ObjectType("riskprofiler.correlator.v1.VulnerabilityMatch"))),
 		ext.Strings(),
@@ -60,7 +62,7 @@ func compile(k *check) (*program, error) {
 		return nil, fault.Wrap(fault.Invalid, err, "summary of %s", k.ID)
 	}
 	quick := screenOf(condition.NativeRep().Expr(), k.Fact, facts[k.Fact].message.ProtoReflect().Descriptor())
-	return &program{screen: quick, holds: holds, summary: summary}, nil
+	return &program{screen: quick, holds: holds, summary: summary, joined: joinedScans(condition.NativeRep().Expr())}, nil
 }
 
 func compileOne(env *cel.Env, text string, want *cel.Type) (cel.Program, *cel.Ast, error) {
@@ -84,13 +86,16 @@ type scene struct {
 	variables map[string]any
 }
 
-// newScene makes the scene of one observation, for all the checks that read it.
-func newScene(o *modelv1.Observation, asset *modelv1.Asset, now time.Time) scene {
+// newScene makes the scene of one observation, for all the checks that read it. What it is joined with is computed when a condition asks
+// for it.
+func newScene(o *modelv1.Observation, asset *modelv1.Asset, now time.Time, beside *others) scene {
 	name, fact := factOf(o)
 	if fact == nil {
 		return scene{}
 	}
-	return scene{name: name, fact: fact.ProtoReflect(), variables: map[string]any{name: fact, "asset": asset, "observation": o, "now": now}}
+	return scene{name: name, fact: fact.ProtoReflect(), variables: map[string]any{
+		name: fact, "asset": asset, "observation": o, "now": now, othersName: func() any { return beside.about(o) },
+	}}
 }
 
 // holds evaluates a check on one fact.

@@ -148,43 +148,43 @@ func compileCustom(k *check) (*program, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "make condition environment")
 	}
-	holds, err := compileBounded(env, "condition", k.Condition, cel.BoolType)
+	holds, joined, err := compileBounded(env, "condition", k.Condition, cel.BoolType)
 	if err != nil {
 		return nil, err
 	}
-	summary, err := compileBounded(env, "summary", k.Summary, cel.StringType)
+	summary, _, err := compileBounded(env, "summary", k.Summary, cel.StringType)
 	if err != nil {
 		return nil, err
 	}
-	return &program{holds: holds, summary: summary}, nil
+	return &program{holds: holds, summary: summary, joined: joined}, nil
 }
 
-func compileBounded(env *cel.Env, field, text string, want *cel.Type) (cel.Program, error) {
+func compileBounded(env *cel.Env, field, text string, want *cel.Type) (cel.Program, []modelv1.ScanType, error) {
 	if len(text) > maxExpression {
-		return nil, wrong(field, "it has %d bytes, the most is %d", len(text), maxExpression)
+		return nil, nil, wrong(field, "it has %d bytes, the most is %d", len(text), maxExpression)
 	}
 	a, issues := env.Compile(text)
 	if issues.Err() != nil {
-		return nil, wrong(field, "%s", oneLine(issues.Err().Error()))
+		return nil, nil, wrong(field, "%s", oneLine(issues.Err().Error()))
 	}
 	if !a.OutputType().IsExactType(want) {
-		return nil, wrong(field, "it gives %s and not %s", a.OutputType(), want)
+		return nil, nil, wrong(field, "it gives %s and not %s", a.OutputType(), want)
 	}
 	if err := checkNodes(field, a.NativeRep().Expr()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cost, err := env.EstimateCost(a, sizes{})
 	if err != nil {
-		return nil, wrong(field, "what it may cost cannot be told: %s", oneLine(err.Error()))
+		return nil, nil, wrong(field, "what it may cost cannot be told: %s", oneLine(err.Error()))
 	}
 	if cost.Max > maxEstimate {
-		return nil, wrong(field, "it may cost %d on a large fact, the most is %d; go over lists inside of lists less", cost.Max, maxEstimate)
+		return nil, nil, wrong(field, "it may cost %d on a large fact, the most is %d; go over lists inside of lists less", cost.Max, maxEstimate)
 	}
 	p, err := env.Program(a, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
 	if err != nil {
-		return nil, wrong(field, "%s", oneLine(err.Error()))
+		return nil, nil, wrong(field, "%s", oneLine(err.Error()))
 	}
-	return p, nil
+	return p, joinedScans(a.NativeRep().Expr()), nil
 }
 
 // estimate is what a condition may cost on a large fact.

@@ -140,7 +140,7 @@ func TestEvilPatterns(t *testing.T) {
 	}
 	accepted := 0
 	for _, pattern := range evilPatterns() {
-		p, err := compileBounded(env, "condition", "service.banner.matches('"+pattern+"')", cel.BoolType)
+		p, _, err := compileBounded(env, "condition", "service.banner.matches('"+pattern+"')", cel.BoolType)
 		if err != nil {
 			if fault.CodeOf(err) != fault.Invalid {
 				t.Errorf("%s: %v", pattern, err)
@@ -172,7 +172,7 @@ func BenchmarkEvilPatterns(b *testing.B) {
 	fact := map[string]any{"service": &modelv1.ServiceFact{Banner: strings.Repeat("a", 64<<10)}}
 	var worst float64
 	for _, pattern := range evilPatterns() {
-		p, err := compileBounded(env, "condition", "service.banner.matches('"+pattern+"')", cel.BoolType)
+		p, _, err := compileBounded(env, "condition", "service.banner.matches('"+pattern+"')", cel.BoolType)
 		if err != nil {
 			continue
 		}
@@ -194,7 +194,7 @@ func BenchmarkCostUnit(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p, err := compileBounded(env, "condition", "service.cpe.all(a, service.cpe.all(b, a.size() + b.size() > 0))", cel.BoolType)
+	p, _, err := compileBounded(env, "condition", "service.cpe.all(a, service.cpe.all(b, a.size() + b.size() > 0))", cel.BoolType)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -422,8 +422,8 @@ func FuzzCustomCheck(f *testing.F) {
 		}
 		v := &evaluation{Input: Input{Asset: host, Now: start}}
 		o := serviceSet("h:1/tcp", &modelv1.ServiceFact{Name: "telnet", Banner: strings.Repeat("a", 2048), Cpe: make([]string, 200)}).GetObservations()[0]
-		_, _ = v.holdsWithin(k, newScene(o, host, start))
-		_ = k.summarise(newScene(o, host, start))
+		_, _ = v.holdsWithin(k, newScene(o, host, start, &others{}))
+		_ = k.summarise(newScene(o, host, start, &others{}))
 		if v.spent > 2*maxCost {
 			t.Fatalf("%q cost %d", condition, v.spent)
 		}

@@ -86,6 +86,15 @@ type evaluation struct {
 	products []*observed
 	judged   map[string]bool
 	problems map[string]*correlatorv1.CheckProblem
+	// others is what conditions may join a fact with.
+	others *others
+	// reports are open findings of other tools, folded those that became evidence of something of our own, overruled when the last report
+	// of a service at a location was contradicted.
+	reports   []report
+	folded    map[*modelv1.Observation]bool
+	overruled map[string]*timestamppb.Timestamp
+	// statements are the complete looks at the ports.
+	statements []statement
 	// spent is what the tenant's own checks cost so far.
 	spent uint64
 }
@@ -95,10 +104,17 @@ func newEvaluation(in Input) (*evaluation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &evaluation{
+	var overruled map[string]*timestamppb.Timestamp
+	if in.Sets, overruled = effective(in.Sets); overruled == nil {
+		overruled = map[string]*timestamppb.Timestamp{}
+	}
+	v := &evaluation{
+		reports: reportsIn(in.Sets), folded: map[*modelv1.Observation]bool{}, overruled: overruled,
 		Input: in, names: names, held: map[string]*correlatorv1.Finding{}, judged: map[string]bool{}, problems: map[string]*correlatorv1.CheckProblem{},
-		products: observedProducts(names, in.Sets),
-	}, nil
+		products: observedProducts(names, in.Sets), others: &others{sets: in.Sets}, statements: statementsIn(in.Sets),
+	}
+	v.addHearsay()
+	return v, nil
 }
 
 // hold runs every check over every fact and keeps what holds, one finding for each check and location.
@@ -110,13 +126,19 @@ func (v *evaluation) hold() error {
 			}
 		}
 	}
-	return v.holdVulnerabilities()
+	if err := v.holdVulnerabilities(); err != nil {
+		return err
+	}
+	return v.holdReported()
 }
 
 // holdOn runs the checks over one fact.
 func (v *evaluation) holdOn(set *modelv1.ObservationSet, o *modelv1.Observation) error {
-	s := newScene(o, v.Asset, v.Now)
+	s := newScene(o, v.Asset, v.Now, v.others)
 	for _, k := range v.Catalogue.byFact[s.name] {
+		if s.name == reportedFact && !k.custom {
+			continue // several reports may say one thing: holdReported
+		}
 		ok, err := v.judge(k, s, o.GetLocation())
 		if err != nil {
 			return err
@@ -129,6 +151,7 @@ func (v *evaluation) holdOn(set *modelv1.ObservationSet, o *modelv1.Observation)
 			addEvidence(first, f)
 			continue
 		}
+		v.joinEvidence(f, o, k.joined())
 		f.Summary = k.summarise(s)
 		v.held[f.GetName()] = f
 	}
@@ -163,7 +186,7 @@ func finding(in Input, k *check, set *modelv1.ObservationSet, o *modelv1.Observa
 		Risk:     riskName(in.Asset.GetName(), k.Group),
 		Evidence: []*correlatorv1.FindingEvidence{evidence(o)},
 		// A set whose newest scan did not get far enough shows the last known state.
-		NotRetested: set.GetScannedAt().AsTime().After(o.GetLastSeen().AsTime()),
+		NotRetested: !isImport(set) && set.GetScannedAt().AsTime().After(o.GetLastSeen().AsTime()),
 	}
 }
 
@@ -189,7 +212,7 @@ func addEvidence(to, more *correlatorv1.Finding) {
 // continued joins what holds now with what was known: id, first sight, triage and due date stay.
 func continued(f, before *correlatorv1.Finding, now time.Time) *correlatorv1.Finding {
 	if before == nil {
-		if f.GetProduct() == "" {
+		if f.GetDueTime() == nil && f.GetProduct() == "" {
 			f.DueTime = due(f.GetSeverity(), f.GetFirstSeen().AsTime())
 		}
 		return f
@@ -198,8 +221,11 @@ func continued(f, before *correlatorv1.Finding, now time.Time) *correlatorv1.Fin
 		f.FirstSeen = before.GetFirstSeen()
 	}
 	f.Triage, f.ReopenCount = before.GetTriage(), before.GetReopenCount()
-	if f.GetProduct() != "" {
+	if len(f.GetMatches()) > 0 {
 		continueVulnerable(f, before)
+	}
+	if f.GetDueRule() != "" || f.GetProduct() != "" {
+		// The rule's own due time stands.
 	} else if f.DueTime = before.GetDueTime(); before.GetSeverity() != f.GetSeverity() || f.DueTime == nil {
 		f.DueTime = due(f.GetSeverity(), f.GetFirstSeen().AsTime())
 	}
@@ -251,6 +277,15 @@ func (v *evaluation) retested(f *correlatorv1.Finding) *timestamppb.Timestamp {
 	}
 	if k.Fact == matchFact {
 		return v.mended(f)
+	}
+	if k.Fact == reportedFact {
+		return v.takenBack(f)
+	}
+	if at := v.overruled[f.GetLocation()]; onlyReported(f) && at.AsTime().After(f.GetLastSeen().AsTime()) {
+		return at
+	}
+	if joined := k.joined(); len(joined) > 0 {
+		return v.retestedJoin(f, k, joined)
 	}
 	for _, set := range v.Sets {
 		same := set.GetScanType() == facts[k.Fact].scanType && set.GetLocation() == f.GetLocation()

@@ -199,7 +199,7 @@ func TestScore(t *testing.T) {
 		}
 		slices.SortFunc(open, compareFindings)
 		sum := 0.0
-		for _, term := range terms(asset, open) {
+		for _, term := range terms(asset, nil, open) {
 			if term.GetReason() == "" {
 				rt.Errorf("term %s has no reason", term.GetName())
 			}

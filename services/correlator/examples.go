@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
@@ -20,7 +21,7 @@ const exampleLocation = "www.example.com:443/tcp"
 
 // try judges a check on an example and fills in its summary.
 func (k *check) try(e example) (held bool, summary string, err error) {
-	asset := &modelv1.Asset{Kind: modelv1.AssetKind_ASSET_KIND_HOST, Value: "www.example.com"}
+	asset := e.assetOf(k.Fact)
 	if err := fromJSON(e.Asset, asset); err != nil {
 		return false, "", err
 	}
@@ -30,7 +31,10 @@ func (k *check) try(e example) (held bool, summary string, err error) {
 			return false, "", fault.Wrap(fault.Invalid, err, "read example: now")
 		}
 	}
-	o := &modelv1.Observation{Location: exampleLocation, Key: "example", FirstSeen: timestamppb.New(now), LastSeen: timestamppb.New(now)}
+	o := &modelv1.Observation{Location: e.location(k.Fact), Key: "example", FirstSeen: timestamppb.New(now), LastSeen: timestamppb.New(now)}
+	if k.Fact == reportedFact && !k.custom {
+		return k.tryReported(e, asset, o, now)
+	}
 	if k.Fact == matchFact && e.Fact == nil {
 		return k.tryIntel(e, asset, o, now)
 	}
@@ -38,15 +42,70 @@ func (k *check) try(e example) (held bool, summary string, err error) {
 	if err := fromJSON(e.Fact, fact); err != nil {
 		return false, "", err
 	}
+	sets, err := e.others(now)
+	if err != nil {
+		return false, "", err
+	}
 	s := scene{name: k.Fact, fact: fact.ProtoReflect(), variables: map[string]any{
 		k.Fact: fact, "asset": asset, "observation": o, "now": now, "matches": []proto.Message{},
 	}}
 	if k.Fact == matchFact {
 		s.variables["matches"] = []proto.Message{fact}
+	} else {
+		o.ProtoReflect().Set(o.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(k.Fact)), protoreflect.ValueOfMessage(fact.ProtoReflect()))
+		sets = append(sets, &modelv1.ObservationSet{ScanType: facts[k.Fact].scanType, Observations: []*modelv1.Observation{o}})
 	}
+	s.variables[othersName] = (&others{sets: sets}).about(o)
 	held, err = k.holds(s)
 	return held, k.summarise(s), err
 }
+
+// assetOf is the asset that an example is about, unless it says otherwise: of a cloud fact its resource.
+func (e example) assetOf(fact string) *modelv1.Asset {
+	if fact == "cloud" && e.Asset == nil {
+		id, _ := e.Fact["id"].(string)
+		return &modelv1.Asset{Kind: modelv1.AssetKind_ASSET_KIND_CLOUD_RESOURCE, Value: id}
+	}
+	return &modelv1.Asset{Kind: modelv1.AssetKind_ASSET_KIND_HOST, Value: "www.example.com"}
+}
+
+// location is where the fact of an example was seen: that of a cloud on the resource itself, or beside its address or name under its id.
+func (e example) location(fact string) string {
+	if fact != "cloud" {
+		return exampleLocation
+	}
+	if e.Asset == nil {
+		return ""
+	}
+	id, _ := e.Fact["id"].(string)
+	return id
+}
+
+// others are the observations beside the fact of an example, each as a complete scan of its own saw it.
+func (e example) others(now time.Time) ([]*modelv1.ObservationSet, error) {
+	if len(e.Others) > maxExampleOthers {
+		return nil, fault.New(fault.Invalid, "read example: it has %d other observations, the most is %d", len(e.Others), maxExampleOthers)
+	}
+	var out []*modelv1.ObservationSet
+	for _, raw := range e.Others {
+		o := &modelv1.Observation{FirstSeen: timestamppb.New(now), LastSeen: timestamppb.New(now)}
+		if err := fromJSON(raw, o); err != nil {
+			return nil, err
+		}
+		name, _ := factOf(o)
+		if name == "" {
+			return nil, fault.New(fault.Invalid, "read example: each of others needs its fact, such as ports or service")
+		}
+		out = append(out, &modelv1.ObservationSet{
+			ScanType: facts[name].scanType, Location: o.GetLocation(), CompleteAt: o.GetLastSeen(), ScannedAt: o.GetLastSeen(),
+			Outcome: modelv1.Outcome_OUTCOME_COMPLETE, Observations: []*modelv1.Observation{o},
+		})
+	}
+	return out, nil
+}
+
+// maxExampleOthers bounds the observations beside the fact of an example: as CheckExample.others does.
+const maxExampleOthers = 50
 
 // tryIntel judges a check over known vulnerabilities: what the observation tells of is matched with what intel knows.
 func (k *check) tryIntel(e example, asset *modelv1.Asset, o *modelv1.Observation, now time.Time) (bool, string, error) {

@@ -24,8 +24,8 @@ const (
 	keysPartition = "V"
 	// shards spread a key that everybody has over partitions of the store: 4 x 1,000 writes a second in DynamoDB.
 	shards = 4
-	// maxKeys bounds the keys of one asset: its products under all their names, and the kinds of facts.
-	maxKeys = 4 * maxProducts
+	// maxKeys bounds the keys of one asset: its products under all their names, what other tools reported, and the kinds of facts.
+	maxKeys = 4*maxProducts + maxReportedKeys
 	// factKey begins the keys of kinds of facts.
 	factKey = "fact:"
 )

@@ -1,6 +1,7 @@
 package correlator
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,8 @@ const (
 	// confidenceDoubt: a distribution may have mended it without changing the version, or the sources disagree, or the version is told
 	// without its last number.
 	confidenceDoubt = 0.4
+	// confidenceReported: another tool says the same.
+	confidenceReported = 0.85
 )
 
 // matched is one vulnerability of a product.
@@ -263,6 +266,13 @@ func proofsIn(sets []*modelv1.ObservationSet) proofs {
 			}
 		}
 	}
+	for _, r := range reportsIn(sets) {
+		for _, cve := range r.GetReported().GetCve() {
+			if at := cve + " " + r.GetLocation(); out[at] == nil && r.GetReported().GetVerified() {
+				out[at] = r.Observation
+			}
+		}
+	}
 	return out
 }
 
@@ -273,7 +283,8 @@ func (p proofs) verify(m *correlatorv1.VulnerabilityMatch) *modelv1.Observation 
 		return nil
 	}
 	m.Verified, m.Confidence = true, confidenceVerified
-	m.Reason = fmt.Sprintf("proven by %s with %s; %s", o.GetVulnerability().GetEngine(), o.GetVulnerability().GetRule(), m.GetReason())
+	m.Reason = fmt.Sprintf("proven by %s with %s; %s", cmp.Or(o.GetVulnerability().GetEngine(), o.GetReported().GetTool()),
+		cmp.Or(o.GetVulnerability().GetRule(), o.GetReported().GetRule()), m.GetReason())
 	return o
 }
 

@@ -32,6 +32,8 @@ type observed struct {
 	location                     string
 	set                          *modelv1.ObservationSet
 	observations                 []*modelv1.Observation
+	// told says who told us of it, if it is not our own sight.
+	told hearsay
 }
 
 // observedProducts are the products that sets of observations tell of, one for each location and key, in a fixed order.
@@ -66,8 +68,13 @@ func better(a, b *observed) *observed {
 		return [4]string{p.packageVersion, p.version, p.distribution, p.observations[0].GetKey()}
 	}
 	x, y := rank(a), rank(b)
+	newest := newestOf(a, b)
 	for i := range x {
 		switch {
+		case newest != nil:
+			if newest == b {
+				a, b = b, a
+			}
 		case i < 3 && len(x[i]) != len(y[i]):
 			if len(x[i]) < len(y[i]) {
 				a, b = b, a
@@ -84,6 +91,23 @@ func better(a, b *observed) *observed {
 	joined := *a
 	joined.observations = slices.Concat(a.observations, b.observations)
 	return &joined
+}
+
+// newestOf is the sight that counts where one is from a report of another tool: the newest that tells a version. Nil: both are our own, or
+// of reports, and their order is nothing to judge by.
+func newestOf(a, b *observed) *observed {
+	if isImport(a.set) == isImport(b.set) {
+		return nil
+	}
+	told := func(p *observed) bool { return version.Known(p.version) || version.Known(p.packageVersion) }
+	x, y := a.observations[0].GetLastSeen().AsTime(), b.observations[0].GetLastSeen().AsTime()
+	switch {
+	case !told(a) || !told(b) || x.Equal(y):
+		return nil
+	case x.After(y):
+		return a
+	}
+	return b
 }
 
 // productsIn are the products that one observation tells of.

@@ -19,6 +19,7 @@ import (
 // together, and every term is shown with its reason. docs/scoring.md explains them.
 const (
 	pointsExposed     = 10.0
+	pointsConfirmed   = 5.0
 	pointsInferred    = -10.0
 	pointsDoubtful    = -20.0
 	pointsKnown       = 5.0
@@ -77,7 +78,7 @@ func risk(in Input, name string, findings []*correlatorv1.Finding) *correlatorv1
 		return nil
 	}
 	r := &correlatorv1.Risk{
-		Name: name, Group: g.ID, Title: g.Title + " on " + in.Asset.GetValue(), Action: g.Action,
+		Name: name, Group: g.ID, Title: g.titleOf(findings) + " on " + in.Asset.GetValue(), Action: g.actionOf(findings),
 		Asset: in.Asset.GetName(), AssetValue: in.Asset.GetValue(), State: correlatorv1.Risk_STATE_RESOLVED,
 		FirstSeen: findings[0].GetFirstSeen(), LastSeen: findings[0].GetLastSeen(),
 	}
@@ -110,7 +111,7 @@ func risk(in Input, name string, findings []*correlatorv1.Finding) *correlatorv1
 	}
 	r.State, r.OpenFindings, r.Severity = correlatorv1.Risk_STATE_OPEN, uint32(len(open)), open[0].GetSeverity()
 	r.DueTime, r.DueRule = earliestDue(open)
-	r.Terms = terms(in.Asset, open)
+	r.Terms = terms(in.Asset, in.Sets, open)
 	for _, t := range r.GetTerms() {
 		r.Score += t.GetPoints()
 	}
@@ -150,7 +151,7 @@ func severityText(s modelv1.Severity) string {
 }
 
 // terms explain a score; open is sorted worst first. Their sum is from 0 to 100.
-func terms(a *modelv1.Asset, open []*correlatorv1.Finding) []*correlatorv1.ScoreTerm {
+func terms(a *modelv1.Asset, sets []*modelv1.ObservationSet, open []*correlatorv1.Finding) []*correlatorv1.ScoreTerm {
 	worst := open[0]
 	out := []*correlatorv1.ScoreTerm{{
 		Name: "severity", Points: severityPoints[worst.GetSeverity()], Reason: fmt.Sprintf("worst finding: %s (%s)", worst.GetTitle(), severityText(worst.GetSeverity())),
@@ -160,8 +161,11 @@ func terms(a *modelv1.Asset, open []*correlatorv1.Finding) []*correlatorv1.Score
 			out = append(out, &correlatorv1.ScoreTerm{Name: name, Points: points, Reason: reason})
 		}
 	}
-	if exposed, why := publiclyExposed(a); exposed {
+	if exposed, why := publiclyExposed(a, sets); exposed {
 		add("exposure", pointsExposed, why)
+	}
+	if confirmed(worst) {
+		add("confirmation", pointsConfirmed, "the cloud's own rules and a scan from outside say the same")
 	}
 	if points, why := exploitation(worst); points != 0 {
 		add("exploitation", points, why)
@@ -218,12 +222,39 @@ func doubt(f *correlatorv1.Finding) (float64, string) {
 		}
 		return pointsInferred, m[0].GetReason()
 	}
+	if e := f.GetEvidence(); len(e) > 0 && e[0].GetScanType() == modelv1.ScanType_SCAN_TYPE_CLOUD {
+		return pointsInferred, "concluded from the cloud's settings, not seen from outside"
+	}
+	if onlyReported(f) {
+		return pointsInferred, "another tool reports it and did not prove it"
+	}
 	return pointsInferred, "concluded from a version, not proven"
 }
 
-// publiclyExposed says whether anybody can reach the asset: what was looked at from outside and is no private address is.
-func publiclyExposed(a *modelv1.Asset) (bool, string) {
-	if a.GetKind() == modelv1.AssetKind_ASSET_KIND_IP {
+// confirmed says whether a finding was seen from both sides: in the cloud's own settings and by a scan from outside.
+func confirmed(f *correlatorv1.Finding) bool {
+	inside, outside := false, false
+	for _, e := range f.GetEvidence() {
+		switch e.GetScanType() {
+		case modelv1.ScanType_SCAN_TYPE_CLOUD:
+			inside = true
+		case modelv1.ScanType_SCAN_TYPE_PORT, modelv1.ScanType_SCAN_TYPE_SERVICE:
+			outside = true
+		}
+	}
+	return inside && outside && !f.GetInferred()
+}
+
+// publiclyExposed says whether anybody can reach the asset: what was looked at from outside and is no private address is. Of an account
+// and a resource of a cloud its provider says so.
+func publiclyExposed(a *modelv1.Asset, sets []*modelv1.ObservationSet) (bool, string) {
+	switch a.GetKind() {
+	case modelv1.AssetKind_ASSET_KIND_CLOUD_ACCOUNT, modelv1.AssetKind_ASSET_KIND_CLOUD_RESOURCE:
+		public := slices.ContainsFunc(sets, func(s *modelv1.ObservationSet) bool {
+			return slices.ContainsFunc(s.GetObservations(), func(o *modelv1.Observation) bool { return o.GetCloud().GetPublic() })
+		})
+		return public, "public by the settings of the cloud"
+	case modelv1.AssetKind_ASSET_KIND_IP:
 		addr, err := netip.ParseAddr(a.GetValue())
 		if err != nil || addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() {
 			return false, ""

@@ -43,7 +43,7 @@ func TestScreenAgreesWithCEL(t *testing.T) {
 			Name: rapid.SampledFrom(choices).Draw(t, "name"), Unauthenticated: rapid.Bool().Draw(t, "open"), Tls: rapid.Bool().Draw(t, "tls"),
 			Product: rapid.SampledFrom([]string{"", "OpenSSH", "Redis"}).Draw(t, "product"),
 			Version: rapid.SampledFrom([]string{"", "7.2", "9.9"}).Draw(t, "version"),
-		}}}, &modelv1.Asset{}, start)
+		}}}, &modelv1.Asset{}, start, &others{})
 		for _, k := range catalogue.byFact["service"] {
 			p, err := k.compiled()
 			if err != nil {

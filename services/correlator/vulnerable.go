@@ -2,6 +2,7 @@ package correlator
 
 import (
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -36,6 +37,9 @@ func (v *evaluation) keys() []string {
 			all[key] = true
 		}
 	}
+	for _, key := range v.reportedKeys() {
+		all[key] = true
+	}
 	out := make([]string, 0, len(all))
 	for key := range all {
 		out = append(out, key)
@@ -52,7 +56,7 @@ func (v *evaluation) holdVulnerabilities() error {
 		return nil
 	}
 	proven := proofsIn(v.Sets)
-	exposed, _ := publiclyExposed(v.Asset)
+	exposed, _ := publiclyExposed(v.Asset, v.Sets)
 	for _, p := range v.products {
 		found, ok, err := matchProduct(v.Intel, v.names, p)
 		if err != nil {
@@ -61,7 +65,9 @@ func (v *evaluation) holdVulnerabilities() error {
 		v.judged[place(p.location, p.key)] = ok
 		for _, m := range found {
 			m.Class = classOf(m.VulnerabilityMatch)
+			p.hedge(m.VulnerabilityMatch)
 			proven.verify(m.VulnerabilityMatch)
+			v.corroborate(m.VulnerabilityMatch)
 			if err := setDue(m.VulnerabilityMatch, m.advisory, p.firstSeen(), exposed); err != nil {
 				return err
 			}
@@ -91,7 +97,7 @@ func (v *evaluation) holdMatches(k *check, p *observed, found []matched, proven 
 	all := messages(found)
 	var in []matched
 	for _, m := range found {
-		ok, err := v.judge(k, matchScene(p, m.VulnerabilityMatch, all, v.Input), p.location)
+		ok, err := v.judge(k, v.matchScene(p, m.VulnerabilityMatch, all), p.location)
 		if err != nil {
 			return err
 		}
@@ -103,12 +109,15 @@ func (v *evaluation) holdMatches(k *check, p *observed, found []matched, proven 
 		return nil
 	}
 	f := finding(v.Input, k, p.set, p.observations[0])
-	f.Name = findingName(v.Asset.GetName(), k.ID, place(p.location, p.key))
+	f.Name, f.Location = findingName(v.Asset.GetName(), k.ID, place(p.location, p.key)), p.location
 	for _, o := range p.observations[1:] {
 		f.Evidence = append(f.Evidence, evidence(o))
 	}
 	v.describe(f, p, in, proven)
-	f.Summary = k.summarise(matchScene(p, in[0].VulnerabilityMatch, messages(in), v.Input))
+	for _, m := range in {
+		v.fold(f, v.corroborating(m.VulnerabilityMatch))
+	}
+	f.Summary = k.summarise(v.matchScene(p, in[0].VulnerabilityMatch, messages(in)))
 	v.held[f.GetName()] = f
 	return nil
 }
@@ -162,9 +171,10 @@ func recordOf(id string) string {
 }
 
 // matchScene is what a condition over a vulnerability sees.
-func matchScene(p *observed, m *correlatorv1.VulnerabilityMatch, all []*correlatorv1.VulnerabilityMatch, in Input) scene {
+func (v *evaluation) matchScene(p *observed, m *correlatorv1.VulnerabilityMatch, all []*correlatorv1.VulnerabilityMatch) scene {
 	return scene{name: matchFact, fact: m.ProtoReflect(), variables: map[string]any{
-		matchFact: m, "matches": all, "asset": in.Asset, "observation": p.observations[0], "now": in.Now,
+		matchFact: m, "matches": all, "asset": v.Asset, "observation": p.observations[0], "now": v.Now,
+		othersName: func() any { return v.others.about(p.observations[0]) },
 	}}
 }
 
@@ -194,11 +204,18 @@ func (v *evaluation) mended(f *correlatorv1.Finding) *timestamppb.Timestamp {
 	var at *timestamppb.Timestamp
 	for _, e := range f.GetEvidence() {
 		i := slices.IndexFunc(v.Sets, func(set *modelv1.ObservationSet) bool {
-			same := set.GetScanType() == e.GetScanType() && set.GetLocation() == f.GetLocation()
+			// A search engine tells of all places of the asset at once.
+			here := set.GetLocation() == f.GetLocation() || e.GetScanType() == modelv1.ScanType_SCAN_TYPE_INTEL
+			same := set.GetScanType() == e.GetScanType() && here
 			return (same || gone(set)) && set.GetCompleteAt().AsTime().After(f.GetLastSeen().AsTime())
 		})
-		if e.GetScanType() == modelv1.ScanType_SCAN_TYPE_VULN {
-			continue // the test that proved it does not tell where the product is
+		if e.GetScanType() == modelv1.ScanType_SCAN_TYPE_VULN || strings.HasPrefix(e.GetObservation(), reportedFact+"/") {
+			continue // the test that proved it, or the tool that reports it, does not tell where the product is
+		}
+		told := e.GetScanType() == modelv1.ScanType_SCAN_TYPE_IMPORT || e.GetScanType() == modelv1.ScanType_SCAN_TYPE_INTEL
+		if over := v.overruled[f.GetLocation()]; told && over.AsTime().After(f.GetLastSeen().AsTime()) {
+			at = later(at, over)
+			continue
 		}
 		if i < 0 {
 			return nil

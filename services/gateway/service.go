@@ -54,7 +54,7 @@ var Spec = app.Spec{
 	},
 	// It looks at every queue, so it names them all.
 	Sends: []string{
-		"scan-dns", "scan-subdomain", "scan-port", "scan-service", "scan-tls", "scan-http", "scan-vuln", "scan-intel", "results", "changes",
+		"scan-dns", "scan-subdomain", "scan-port", "scan-service", "scan-tls", "scan-http", "scan-vuln", "scan-intel", "scan-cloud", "results", "changes",
 	},
 	Tables:         []string{tableName},
 	Indexes:        map[string][]string{tableName: {indexKeys}},

@@ -19,7 +19,8 @@ import (
 
 // The table's partitions. Every key begins with the tenant; ARCHITECTURE.md lists the access patterns.
 //
-//	T#<tenant>#A#<asset id>        ASSET, SET#<scan type>#<location>, PROOF#<id>    all about one asset
+//	T#<tenant>#A#<asset id>        ASSET, SET#<scan type>#<location>, PROOF#<id>,   all about one asset
+//	                               HELD#<asset id>#<hash of location>              what its inventory told of other assets
 //	T#<tenant>#R#<assessment id>   JOB#<job>, ASSET#<asset id>                      what one assessment reached
 //	T#<tenant>#X                   <exclusion id>
 //	T#<tenant>#M                   <import id>
@@ -40,6 +41,7 @@ const (
 	sortAsset   = "ASSET"
 	prefixSet   = "SET#"
 	prefixProof = "PROOF#"
+	prefixHeld  = "HELD#"
 	prefixJob   = "JOB#"
 	prefixReach = "ASSET#"
 	prefixEntry = "NO#"

@@ -66,6 +66,16 @@ func (s *Service) take(ctx context.Context, r *modelv1.ScanCompleted) error {
 		return queue.Permanent(fault.New(fault.Invalid, "result names no tenant or no target"))
 	}
 	asset := assetid.Name(int32(r.GetJob().GetTarget().GetKind()), r.GetJob().GetTarget().GetValue())
+	r, others := split(r, asset)
+	known, err := s.recorded(ctx, r)
+	if err != nil {
+		return err
+	}
+	if !known {
+		if err := s.takeOthers(ctx, r, asset, others); err != nil {
+			return err
+		}
+	}
 	if err := s.store(ctx, r, asset); err != nil {
 		return err
 	}
@@ -118,14 +128,8 @@ func (s *Service) parkedResult(ctx context.Context, m queue.Message, cause error
 // store writes what a result says. A result that is stored already is found by its job record and changes nothing.
 func (s *Service) store(ctx context.Context, r *modelv1.ScanCompleted, asset string) error {
 	for range maxConflicts {
-		if r.GetJob().GetAssessment() != "" {
-			_, err := s.table.Get(ctx, jobKey(r.GetJob().GetTenant(), r.GetJob().GetAssessment(), r.GetJob().GetId()))
-			if err == nil {
-				return nil
-			}
-			if !errors.Is(err, fault.NotFound) {
-				return err
-			}
+		if known, err := s.recorded(ctx, r); known || err != nil {
+			return err
 		}
 		err := s.storeOnce(ctx, r, asset)
 		if !isConflict(err) {
@@ -133,6 +137,18 @@ func (s *Service) store(ctx context.Context, r *modelv1.ScanCompleted, asset str
 		}
 	}
 	return fault.New(fault.Conflict, "store result: the asset changed %d times meanwhile", maxConflicts)
+}
+
+// recorded says whether a result is stored already. One of no assessment has no record.
+func (s *Service) recorded(ctx context.Context, r *modelv1.ScanCompleted) (bool, error) {
+	if r.GetJob().GetAssessment() == "" {
+		return false, nil
+	}
+	_, err := s.table.Get(ctx, jobKey(r.GetJob().GetTenant(), r.GetJob().GetAssessment(), r.GetJob().GetId()))
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (s *Service) storeOnce(ctx context.Context, r *modelv1.ScanCompleted, asset string) error {

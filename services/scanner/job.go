@@ -118,12 +118,12 @@ func (s *Service) scan(ctx context.Context, job *modelv1.ScanJob) (*modelv1.Scan
 	defer done()
 	ctx, span := telemetry.Start(ctx, "scan "+strings.TrimPrefix(Queue(job.GetScanType()), "scan-"), attribute.String("riskprofiler.job", job.GetId()))
 	defer span.End()
-	found, err := s.run(ctx, permitted.guard, probe, job)
+	found, err := s.run(ctx, s.guardOf(job, permitted.guard), probe, job)
 	if found, err = stopped(ctx, found, err); err != nil {
 		return nil, err
 	}
 	r.Outcome, r.Reason = found.Outcome, clip(probes.SafeText([]byte(found.Reason), maxReason), maxReason)
-	r.Observations, r.Leads, r.CompletedAt = found.Observations, found.Leads, timestamppb.Now()
+	r.Observations, r.Leads, r.Reached, r.CompletedAt = found.Observations, found.Leads, found.Reached, timestamppb.Now()
 	traceID := trace.SpanContextFromContext(ctx).TraceID().String()
 	for _, o := range r.GetObservations() {
 		o.Source, o.TraceId = probe.Version(), traceID
@@ -140,7 +140,7 @@ func stopped(ctx context.Context, found *probes.Result, err error) (*probes.Resu
 	case errors.As(cause, &stop):
 		out := &probes.Result{Outcome: modelv1.Outcome_OUTCOME_NOT_PERMITTED, Reason: stop.reason}
 		if found != nil {
-			out.Observations = found.Observations
+			out.Observations, out.Reached = found.Observations, found.Reached
 		}
 		return out, nil
 	case errors.Is(cause, fault.Unavailable):
@@ -165,7 +165,7 @@ func (s *Service) run(ctx context.Context, guard *netguard.Guard, p probes.Probe
 	}()
 	result, err = p.Scan(ctx, probes.Env{
 		Guard: guard, Blobs: &sink{bucket: s.evidence, tenant: job.GetTenant()}, Contact: s.contact, Providers: s.desk(job),
-		Permit: allowed.take, Batch: allowed.batch, Rate: allowed.rate, Pause: allowed.pause, Nuclei: s.nuclei,
+		Permit: allowed.take, Batch: allowed.batch, Rate: allowed.rate, Pause: allowed.pause, Nuclei: s.nuclei, Cloud: s.clouds,
 	}, job)
 	if err == nil && result == nil {
 		return nil, fault.New(fault.Internal, "probe %s returned nothing", p.Version())

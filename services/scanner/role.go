@@ -20,7 +20,7 @@ func (s *Service) ProveCloudRole(ctx context.Context, req *scannerv1.ProveCloudR
 	if !ok {
 		return nil, fault.New(fault.Unimplemented, "this platform has no scanner for clouds; have an operator attest the account")
 	}
-	env := probes.Env{Guard: s.guard, Contact: s.contact}
+	env := probes.Env{Guard: s.cloudGuard, Contact: s.contact, Cloud: s.clouds}
 	var other [16]byte
 	_, _ = rand.Read(other[:]) // never fails: crypto/rand.Read ends the program instead (Go 1.24)
 	err := prover.ProveRole(ctx, env, req.GetAccount(), &modelv1.CloudAccess{Role: req.GetAccess().GetRole(), ExternalId: "riskprofiler-" + hex.EncodeToString(other[:])})

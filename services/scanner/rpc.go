@@ -29,6 +29,7 @@ var descriptions = map[modelv1.ScanType]string{
 	modelv1.ScanType_SCAN_TYPE_DNS:       "records, mail policies, zone health and dangling names",
 	modelv1.ScanType_SCAN_TYPE_SUBDOMAIN: "names below a domain: certificates, third parties, words and variations",
 	modelv1.ScanType_SCAN_TYPE_INTEL:     "what third parties know of a name or a public address",
+	modelv1.ScanType_SCAN_TYPE_CLOUD:     "what a cloud account shows to the internet, by the provider's own interface and a role that reads",
 	modelv1.ScanType_SCAN_TYPE_PORT:      "open TCP ports of an address, and a few of UDP",
 	modelv1.ScanType_SCAN_TYPE_SERVICE:   "what speaks on a port, its version, and whether anybody may use it",
 	modelv1.ScanType_SCAN_TYPE_TLS:       "protocols, ciphers and certificates of a TLS endpoint",

@@ -6,6 +6,7 @@
 package scanner
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"regexp"
@@ -42,13 +43,14 @@ const (
 func SpecFor(list ...probes.Probe) app.Spec {
 	s := app.Spec{
 		Name: name, Trust: app.HostileNetwork,
-		Serves:    []string{scannerv1.ScannerService_ServiceDesc.ServiceName},
-		Sends:     []string{resultsQueue},
-		Tables:    []string{limitsTable},
-		Buckets:   []string{evidenceBucket},
-		Calls:     []string{"ingest"},
-		Secrets:   secretsOf(list),
-		MemoryMiB: 512, Timeout: 15 * time.Minute,
+		Serves:       []string{scannerv1.ScannerService_ServiceDesc.ServiceName},
+		Sends:        []string{resultsQueue},
+		Tables:       []string{limitsTable},
+		Buckets:      []string{evidenceBucket},
+		Calls:        []string{"ingest"},
+		Secrets:      secretsOf(list),
+		EntersClouds: entersClouds(list),
+		MemoryMiB:    512, Timeout: 15 * time.Minute,
 		Build: func(d app.Deps) (app.Service, error) { return build(d, list) },
 	}
 	for _, p := range list {
@@ -73,10 +75,12 @@ var sizes = map[modelv1.ScanType]struct {
 	// Subdomain and intel hold answers of third parties, which are at most 16 MiB as they come.
 	modelv1.ScanType_SCAN_TYPE_SUBDOMAIN: {512, 5 * time.Minute},
 	modelv1.ScanType_SCAN_TYPE_INTEL:     {256, 5 * time.Minute},
-	modelv1.ScanType_SCAN_TYPE_PORT:      {512, 11 * time.Minute},
-	modelv1.ScanType_SCAN_TYPE_SERVICE:   {512, 5 * time.Minute},
-	modelv1.ScanType_SCAN_TYPE_TLS:       {512, 5 * time.Minute},
-	modelv1.ScanType_SCAN_TYPE_HTTP:      {1024, 5 * time.Minute},
+	// Cloud holds the resources of an account, and up to some tens of answers of 16 MiB at most.
+	modelv1.ScanType_SCAN_TYPE_CLOUD:   {1024, 11 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_PORT:    {512, 11 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_SERVICE: {512, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_TLS:     {512, 5 * time.Minute},
+	modelv1.ScanType_SCAN_TYPE_HTTP:    {1024, 5 * time.Minute},
 	// The engine of vuln is a program of its own, which a function has not: it runs in containers and on one machine.
 	modelv1.ScanType_SCAN_TYPE_VULN: {1024, 11 * time.Minute},
 }
@@ -101,6 +105,7 @@ type settings struct {
 	Nuclei          string `env:"RISKPROFILER_NUCLEI"`
 	NucleiTemplates string `env:"RISKPROFILER_NUCLEI_TEMPLATES"`
 	Third           thirdPartySettings
+	Cloud           cloudSettings
 }
 
 // rates are the limits, or what is wrong with them.
@@ -143,6 +148,10 @@ type Deps struct {
 	Contact string
 	// Nuclei is the engine of vuln; empty: it is not installed.
 	Nuclei probes.EngineFiles
+	// Cloud is what the operator says about cloud providers.
+	Cloud probes.CloudSettings
+	// CloudGuard is the way to the interfaces of cloud providers, which are no targets; nil: Guard.
+	CloudGuard *netguard.Guard
 	// Providers asks third parties; nil: nobody does.
 	Providers *providers.Client
 	Evidence  blob.Bucket
@@ -167,6 +176,9 @@ type Service struct {
 	contact string
 	tenants tenantCount
 	nuclei  probes.EngineFiles
+	clouds  probes.CloudSettings
+	// cloudGuard is the way to the interfaces of cloud providers.
+	cloudGuard *netguard.Guard
 	// providers is nil where no scan type asks third parties.
 	providers *providers.Client
 	evidence  blob.Bucket
@@ -186,6 +198,7 @@ func New(d Deps) *Service {
 		nuclei: d.Nuclei, evidence: d.Evidence, results: d.Results, providers: d.Providers,
 		ingest: d.Ingest, log: d.Logger, metrics: d.Metrics, self: d.Self,
 	}
+	s.clouds, s.cloudGuard = d.Cloud, cmp.Or(d.CloudGuard, d.Guard)
 	s.watch = watcher{ingest: d.Ingest, self: d.Self, log: d.Logger}
 	for _, p := range d.Probes {
 		s.probes[p.ScanType()] = p
@@ -210,6 +223,9 @@ func build(d app.Deps, list []probes.Probe) (app.Service, error) {
 	if err != nil {
 		return app.Service{}, err
 	}
+	if err := c.Cloud.validate(); err != nil {
+		return app.Service{}, err
+	}
 	asks, err := thirdParties(d, c, list, contact)
 	if err != nil {
 		return app.Service{}, err
@@ -217,6 +233,7 @@ func build(d app.Deps, list []probes.Probe) (app.Service, error) {
 	s := New(Deps{
 		Probes: list, Providers: asks, Guard: netguard.New(options), Limits: d.Table(limitsTable),
 		Rates: rates, Contact: contact, Nuclei: probes.EngineFiles{Program: c.Nuclei, Templates: c.NucleiTemplates}, Evidence: d.Bucket(evidenceBucket),
+		Cloud: probes.CloudSettings{URLs: c.Cloud.URLs, Regions: c.Cloud.Regions}, CloudGuard: c.Cloud.guard(options),
 		Results: d.Queue(resultsQueue), Ingest: ingestv1.NewIngestServiceClient(d.Peer("ingest")), Logger: d.Logger, Metrics: d.Telemetry.Metrics, Self: d.Context,
 	})
 	service := app.Service{

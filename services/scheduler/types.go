@@ -27,11 +27,8 @@ var queues = map[modelv1.ScanType]string{
 	modelv1.ScanType_SCAN_TYPE_INTEL:     "scan-intel",
 }
 
-// scanQueues are the queues that this version has scanners for. Cloud accounts are planned for, but nobody scans them yet: no
-// scanner names the type, so no job of it arises.
-func scanQueues() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Values(queues)), func(q string) bool { return q == queues[modelv1.ScanType_SCAN_TYPE_CLOUD] })
-}
+// scanQueues are the queues of all scan types.
+func scanQueues() []string { return slices.Sorted(maps.Values(queues)) }
 
 // typeSet is a set of scan types.
 type typeSet map[modelv1.ScanType]bool

@@ -63,6 +63,7 @@ type ocsfEvent struct {
 // Findings of OCSF, and the states of one that is over.
 const (
 	ocsfFindings     = 2000
+	ocsfCompliance   = 2003 // a setting was read and compared with a rule; Prowler writes such as detections with a status_code
 	ocsfFindingsEnd  = 3000
 	ocsfSuppressed   = 3
 	ocsfStatusesOver = 6
@@ -92,6 +93,7 @@ func (r *report) ocsf(line int, decode func(any) error) error {
 		fact.Title, fact.Description = safe(first(fact.GetTitle(), v.Title), maxText), safe(first(fact.GetDescription(), v.Text), maxLongText)
 	}
 	fact.Cve = cves(append(ids, e.Info.Title)...)
+	fact.Verified = (e.Class == ocsfCompliance || e.StatusCode != "") && len(fact.GetCve()) == 0
 	rec := Record{Line: line, Seen: millis(e.Time, e.Info.Created), Reported: fact, Asset: first(e.Device.Hostname, e.Device.IP)}
 	for _, res := range e.Resources {
 		rec.Asset = first(rec.Asset, res.Hostname, res.IP)
@@ -207,6 +209,7 @@ func (r *report) asff(line int, decode func(any) error) error {
 		ids = append(ids, v.ID)
 	}
 	fact.Cve = cves(ids...)
+	fact.Verified = f.Compliance.Status != "" && len(fact.GetCve()) == 0 // a setting was read and compared with a rule
 	rec := Record{Line: line, Asset: account("aws", f.Account), Seen: moment(f.Updated), Reported: fact}
 	if len(f.Resources) > 0 {
 		rec.Place = safe(f.Resources[0].ID, maxText)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/portlist"
 )
 
 // nmapHost is the host of a report of nmap that is being read (nmap.org/book/output-formats-xml-output.html, docs/nmap.dtd). Its
@@ -18,8 +19,38 @@ type nmapHost struct {
 	up            bool
 	address, name string
 	seen          time.Time
-	// ports by transport.
+	// ports by transport, and which of them the report names one by one or in its lists: what it says nothing about is not taken as closed.
 	ports map[modelv1.Transport]*modelv1.PortsFact
+	named map[modelv1.Transport]string
+}
+
+// names notes ports that the report says something about.
+func (h *nmapHost) names(t modelv1.Transport, ports string) {
+	if h.named == nil {
+		h.named = map[modelv1.Transport]string{}
+	}
+	// One that is too long to be read is not made longer.
+	if before := h.named[t]; before == "" {
+		h.named[t] = ports
+	} else if len(before) <= portlist.MaxTextBytes {
+		h.named[t] = before + "," + ports
+	}
+}
+
+// listed reads the ports of which nmap says the state together, "1-21,24-79".
+func (h *nmapHost) listed(start xml.StartElement) {
+	if t := transportOf(attribute(start, "proto")); t != modelv1.Transport_TRANSPORT_UNSPECIFIED && attribute(start, "ports") != "" {
+		h.names(t, attribute(start, "ports"))
+	}
+}
+
+// covered are the ports that the report names, as text; empty where they are too many to write down or cannot be read.
+func (h *nmapHost) covered(t modelv1.Transport) string {
+	set, err := portlist.Parse(h.named[t])
+	if err != nil || set.Len() == 0 {
+		return ""
+	}
+	return set.String()
 }
 
 type nmapPort struct {
@@ -67,10 +98,11 @@ func parseNmap(ctx context.Context, r *report) error {
 				return r.nmapHost(h)
 			},
 		},
-		"status":     {begin: ofHost(&h, func(h *nmapHost, start xml.StartElement) { h.up = attribute(start, "state") != "down" })},
-		"address":    {begin: ofHost(&h, (*nmapHost).at)},
-		"hostname":   {begin: ofHost(&h, (*nmapHost).called)},
-		"extraports": {begin: ofHost(&h, (*nmapHost).extra)},
+		"status":       {begin: ofHost(&h, func(h *nmapHost, start xml.StartElement) { h.up = attribute(start, "state") != "down" })},
+		"address":      {begin: ofHost(&h, (*nmapHost).at)},
+		"hostname":     {begin: ofHost(&h, (*nmapHost).called)},
+		"extraports":   {begin: ofHost(&h, (*nmapHost).extra)},
+		"extrareasons": {begin: ofHost(&h, (*nmapHost).listed)},
 		"port": {begin: func(line int, _ xml.StartElement, decode func(any) error) error {
 			var p nmapPort
 			if err := decode(&p); err != nil || h == nil {
@@ -149,6 +181,7 @@ func (r *report) nmapPort(line int, h *nmapHost, p *nmapPort) error {
 	}
 	f := h.portsOf(transport)
 	f.Scanned++
+	h.names(transport, strconv.Itoa(int(p.Port)))
 	switch p.State.State {
 	case "closed":
 		f.Closed++
@@ -183,7 +216,7 @@ func (r *report) nmapHost(h *nmapHost) error {
 		if f == nil {
 			continue
 		}
-		f.Address = h.address
+		f.Address, f.Ports = h.address, h.covered(transport)
 		if err := r.record(Record{Line: h.line, Asset: h.address, Transport: transport, Seen: h.seen, Ports: f}); err != nil {
 			return err
 		}

@@ -35,6 +35,7 @@ type nucleiEvent struct {
 		Description    string `json:"description"`
 		Remediation    string `json:"remediation"`
 		Severity       string `json:"severity"`
+		Tags           words  `json:"tags"`
 		Reference      words  `json:"reference"`
 		Classification struct {
 			CVE  words   `json:"cve-id"`
@@ -52,6 +53,7 @@ type nucleiEvent struct {
 	IP        string `json:"ip"`
 	Timestamp string `json:"timestamp"`
 	Status    *bool  `json:"matcher-status"`
+	Error     string `json:"error"`
 }
 
 // parseNuclei reads nuclei's JSONL, or its array. Names of templates and matchers make the fingerprint: nuclei gives none.
@@ -64,8 +66,9 @@ func parseNuclei(ctx context.Context, r *report) error {
 		if e.Template == "" {
 			return r.problem(line, "not a result of nuclei: it has no template-id")
 		}
-		if e.Status != nil && !*e.Status {
-			return nil // written with -matcher-status: it did not match
+		missed := e.Status != nil && !*e.Status // written with -matcher-status: it did not match
+		if missed && e.Error != "" {
+			return nil // nobody answered, which says nothing
 		}
 		host, port := place(first(e.MatchedAt, e.URL, e.Host))
 		if p := number(e.Port); p != 0 {
@@ -84,7 +87,7 @@ func parseNuclei(ctx context.Context, r *report) error {
 			Tool: "nuclei", Rule: safe(rule, maxText), Title: safe(first(e.Info.Name, e.Template), maxText), Severity: severity(e.Info.Severity),
 			Cve: cves(append(e.Info.Classification.CVE, e.Template)...), Cwe: cwes(e.Info.Classification.CWE...),
 			Description: safe(e.Info.Description, maxLongText), Remediation: safe(e.Info.Remediation, maxLongText),
-			References: references(e.Info.Reference...),
+			References: references(e.Info.Reference...), Closed: missed, Verified: e.tested(),
 		}
 		rec := Record{Line: line, Asset: host, Port: port, Transport: modelv1.Transport_TRANSPORT_TCP, Seen: moment(e.Timestamp), Reported: fact}
 		if strings.EqualFold(e.Type, "dns") {
@@ -92,6 +95,20 @@ func parseNuclei(ctx context.Context, r *report) error {
 		}
 		return r.record(rec)
 	})
+}
+
+// tested says whether the template proves the weakness. Those that tell a product or its version, or read what a server says of itself,
+// prove no more than that; they are known by their tags.
+func (e *nucleiEvent) tested() bool {
+	for _, list := range e.Info.Tags {
+		for tag := range strings.SplitSeq(list, ",") {
+			switch strings.ToLower(strings.TrimSpace(tag)) {
+			case "tech", "detect", "detection", "version", "passive", "eol":
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // first is the first text that is not empty.

@@ -68,7 +68,7 @@ func (r *report) prowler(line int, f *prowlerFinding) error {
 		Reported: &modelv1.ReportedFact{
 			Tool: "prowler", Rule: safe(f.Check, maxText), Title: safe(first(f.Title, f.Check), maxText), Severity: severity(f.Severity),
 			Description: safe(first(f.Extended, f.Risk), maxLongText), Remediation: safe(f.Remediation.Recommendation.Text, maxLongText),
-			References: references(f.Remediation.Recommendation.URL, f.URL), Closed: !strings.EqualFold(f.Status, "FAIL"),
+			References: references(f.Remediation.Recommendation.URL, f.URL), Closed: !strings.EqualFold(f.Status, "FAIL"), Verified: true,
 		},
 	})
 }

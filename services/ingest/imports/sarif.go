@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 )
@@ -65,6 +66,7 @@ type sarifResult struct {
 // sarifRun is what is known of one run before its results are read.
 type sarifRun struct {
 	tool, version string
+	ended         time.Time
 	rules         []sarifRule
 	byID          map[string]int
 }
@@ -99,6 +101,12 @@ func (r *report) sarifRuns(ctx context.Context) ([]*sarifRun, error) {
 				return nil
 			}
 			return decode(&runs[len(runs)-1].version)
+		},
+		"runs[].invocations[].endTimeUtc": func(_ int, decode func(any) error) error {
+			var text string
+			err := decode(&text)
+			runs[len(runs)-1].ended = moment(text)
+			return err
 		},
 		"runs[].tool.driver.rules[]": func(_ int, decode func(any) error) error {
 			var rule sarifRule
@@ -149,9 +157,9 @@ func (r *report) sarifResult(line int, run *sarifRun, result *sarifResult) error
 		Severity:    run.severity(result, rule),
 		Description: safe(first(result.Message.Text, rule.Full.Text), maxLongText), Remediation: safe(rule.Help.Text, maxLongText),
 		References: references(rule.HelpURI), Cve: cves(result.Rule, rule.Name, rule.Short.Text), Cwe: cwes(rule.Properties.Tags...),
-		Closed: result.Baseline == "absent" || suppressed(result), Fingerprint: fingerprint(result),
+		Closed: result.Baseline == "absent" || suppressed(result), Fingerprint: fingerprint(first(result.Rule, rule.ID), result),
 	}
-	rec := Record{Line: line, Reported: fact}
+	rec := Record{Line: line, Seen: run.ended, Reported: fact}
 	for _, l := range result.Locations {
 		uri := l.Physical.Artifact.URI
 		if strings.HasPrefix(uri, "http://") || strings.HasPrefix(uri, "https://") {
@@ -196,7 +204,7 @@ func suppressed(result *sarifResult) bool {
 }
 
 // fingerprint is the tool's own, by the first name in order, so that it is always the same one.
-func fingerprint(result *sarifResult) string {
+func fingerprint(rule string, result *sarifResult) string {
 	for _, prints := range []map[string]string{result.Fingerprints, result.Partial} {
 		name := ""
 		for k := range prints {
@@ -205,7 +213,8 @@ func fingerprint(result *sarifResult) string {
 			}
 		}
 		if name != "" {
-			return safe(prints[name], maxText)
+			// Many tools take the print of the line alone, on which several rules may fail.
+			return safe(rule+" "+prints[name], maxText)
 		}
 	}
 	return ""

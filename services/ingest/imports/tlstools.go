@@ -102,6 +102,7 @@ func (r *report) testssl(line int, item *testsslItem, seen time.Time, version st
 		Reported: &modelv1.ReportedFact{
 			Tool: "testssl.sh", ToolVersion: safe(version, maxText), Rule: safe(item.ID, maxText), Title: "testssl.sh: " + safe(item.ID, maxText), Severity: level,
 			Description: safe(item.Finding, maxLongText), Cve: cves(item.CVE), Cwe: cwes(item.CWE), Closed: strings.EqualFold(item.Severity, "OK"),
+			Verified: !strings.Contains(strings.ToLower(item.Finding), "potentially"), // its word for what it did not test
 		},
 	})
 }
@@ -194,7 +195,7 @@ func (r *report) sslyze(line int, s *sslyzeServer, seen time.Time, version strin
 			Line: line, Asset: host, Port: s.Location.Port, Transport: modelv1.Transport_TRANSPORT_TCP, Seen: seen,
 			Reported: &modelv1.ReportedFact{
 				Tool: "sslyze", ToolVersion: version, Rule: rule.command + "." + rule.field, Title: rule.title, Severity: rule.severity,
-				Cve: cves(rule.cve), Closed: !rule.holds(c.Result[rule.field]),
+				Cve: cves(rule.cve), Closed: !rule.holds(c.Result[rule.field]), Verified: true,
 			},
 		})
 		if err != nil {

@@ -104,7 +104,7 @@ func (t *trivyReport) misconfiguration(line int, decode func(any) error) error {
 	}
 	return t.add(line, "", &modelv1.ReportedFact{
 		Rule: safe(m.ID, maxText), Title: safe(first(m.Title, m.ID), maxText), Severity: severity(m.Severity), Description: safe(first(m.Message, m.Description), maxLongText),
-		Remediation: safe(m.Resolution, maxLongText), References: references(m.URL), Closed: passedStatus(m.Status),
+		Remediation: safe(m.Resolution, maxLongText), References: references(m.URL), Closed: passedStatus(m.Status), Verified: true,
 	})
 }
 
@@ -114,7 +114,7 @@ func (t *trivyReport) secret(line int, decode func(any) error) error {
 	if err := decode(&s); err != nil {
 		return err
 	}
-	return t.add(line, "", &modelv1.ReportedFact{Rule: safe(s.Rule, maxText), Title: safe(first(s.Title, s.Rule), maxText), Severity: severity(s.Severity)})
+	return t.add(line, "", &modelv1.ReportedFact{Rule: safe(s.Rule, maxText), Title: safe(first(s.Title, s.Rule), maxText), Severity: severity(s.Severity), Verified: true})
 }
 
 func (t *trivyReport) add(line int, part string, fact *modelv1.ReportedFact) error {

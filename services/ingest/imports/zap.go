@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"strconv"
 	"strings"
+	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 )
@@ -38,8 +39,13 @@ func parseZAP(ctx context.Context, r *report) error {
 		return err
 	}
 	site := ""
+	var seen time.Time
 	if strings.HasPrefix(head, "<") {
 		whole, err := r.elements(ctx, "OWASPZAPReport", map[string]element{
+			"OWASPZAPReport": {begin: func(_ int, start xml.StartElement, _ func(any) error) error {
+				seen = moment(first(attribute(start, "created"), attribute(start, "generated")))
+				return nil
+			}},
 			"site": {begin: func(_ int, start xml.StartElement, _ func(any) error) error {
 				site = attribute(start, "name")
 				return nil
@@ -49,7 +55,7 @@ func parseZAP(ctx context.Context, r *report) error {
 				if err := decode(&a); err != nil {
 					return err
 				}
-				return r.zap(line, site, &a)
+				return r.zap(line, site, seen, &a)
 			}},
 		})
 		if err == nil && !whole {
@@ -58,19 +64,28 @@ func parseZAP(ctx context.Context, r *report) error {
 		return err
 	}
 	found := false
+	generated := func(_ int, decode func(any) error) error {
+		var text string
+		err := decode(&text)
+		if at := moment(text); !at.IsZero() {
+			seen = at
+		}
+		return err
+	}
 	err = r.walkWith(ctx, walkHooks{
 		enter: map[string]func() error{"site[]": func() error {
 			site, found = "", true
 			return nil
 		}},
 		at: map[string]func(int, func(any) error) error{
+			"@generated": generated, "created": generated,
 			"site[].@name": func(_ int, decode func(any) error) error { return decode(&site) },
 			"site[].alerts[]": func(line int, decode func(any) error) error {
 				var a zapAlert
 				if err := decode(&a); err != nil {
 					return err
 				}
-				return r.zap(line, site, &a)
+				return r.zap(line, site, seen, &a)
 			},
 		},
 	})
@@ -80,8 +95,8 @@ func parseZAP(ctx context.Context, r *report) error {
 	return err
 }
 
-// zap hands over one alert. ZAP marks what it takes for false by confidence 0.
-func (r *report) zap(line int, site string, a *zapAlert) error {
+// zap hands over one alert. Its confidence is 0 for what was marked as false, 1 low, 2 medium, 3 high and 4 for what a person confirmed.
+func (r *report) zap(line int, site string, seen time.Time, a *zapAlert) error {
 	if a.Plugin == "" {
 		return r.problem(line, "alert has no pluginid")
 	}
@@ -104,11 +119,12 @@ func (r *report) zap(line int, site string, a *zapAlert) error {
 		return r.problem(line, "alert has no risk code from 0 to 3")
 	}
 	return r.record(Record{
-		Line: line, Asset: host, Port: port, Transport: modelv1.Transport_TRANSPORT_TCP,
+		Line: line, Asset: host, Port: port, Transport: modelv1.Transport_TRANSPORT_TCP, Seen: seen,
 		Reported: &modelv1.ReportedFact{
 			Tool: "zap", Rule: safe(first(a.Ref, a.Plugin), maxText), Title: safe(first(a.Alert, a.Name, a.Plugin), maxText), Severity: risk,
 			Description: safe(withoutTags(a.Text)+" "+strings.Join(where, " "), maxLongText), Remediation: safe(withoutTags(a.Solution), maxLongText),
 			References: references(withoutTags(a.Reference)), Cwe: cwes(cwe), Closed: a.Sure == "0",
+			Verified: a.Sure == "3" || a.Sure == "4",
 		},
 	})
 }

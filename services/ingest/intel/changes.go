@@ -59,7 +59,7 @@ func (w *world) released(name string) *ingestv1.IntelPartition {
 	return nil
 }
 
-// compare notes which products changed since the last release.
+// compare notes which products and advisories changed since the last release.
 func (s *Store) compare(ctx context.Context, w *world, next *ingestv1.IntelPartition) error {
 	last := w.released(next.GetName())
 	next.Against, next.Changes = against(last), ""
@@ -75,7 +75,9 @@ func (s *Store) compare(ctx context.Context, w *world, next *ingestv1.IntelParti
 	return err
 }
 
-// changed are the products of which the record or an advisory differs between two states of a partition, in order.
+// changed are the products of which the record or an advisory differs between two states of a partition, and the advisories themselves:
+// an asset may be known to have one though nobody knows by which product, from the report of another tool. Keys of products have a
+// separator in them that ids of advisories have not. In order.
 func (s *Store) changed(ctx context.Context, before, after *ingestv1.IntelPartition) ([]string, error) {
 	advisories := map[string]bool{}
 	err := s.differ(ctx, sectionAdvisory, before.GetAdvisories(), after.GetAdvisories(), func(key string, a, b []byte) error {
@@ -95,7 +97,7 @@ func (s *Store) changed(ctx context.Context, before, after *ingestv1.IntelPartit
 	if err != nil {
 		return nil, err
 	}
-	products := map[string]bool{}
+	products := maps.Clone(advisories)
 	err = s.differ(ctx, sectionProduct, before.GetProducts(), after.GetProducts(), func(key string, a, b []byte) error {
 		if !bytes.Equal(a, b) {
 			products[key] = true

@@ -84,7 +84,8 @@ func TestSyncJoins(t *testing.T) {
 	}
 	sent := p.announced(t)
 	if len(sent) != 1 || sent[0].GetVersion() != "1" || sent[0].GetBlob() != m.GetBlob() ||
-		!slices.Equal(sent[0].GetProducts(), []string{"Debian:12/server", "apache:http_server", "example:proxy", "example:server"}) {
+		!slices.Equal(sent[0].GetProducts(), []string{"CVE-2011-3192", "CVE-2020-0001", "CVE-2026-20001", "CVE-2026-20002", "CVE-2026-20003",
+			"Debian:12/server", "apache:http_server", "example:proxy", "example:server"}) {
 		t.Errorf("announced %v", sent)
 	}
 	if m := p.must(t); m != nil {
@@ -101,8 +102,8 @@ func TestSyncJoins(t *testing.T) {
 	}
 }
 
-// TestIncremental: what each feed says of a day later is read without reading the whole again, and just the products concerned are
-// announced.
+// TestIncremental: what each feed says of a day later is read without reading the whole again, and just the products and advisories
+// concerned are announced.
 func TestIncremental(t *testing.T) {
 	pub := newPublisher(t)
 	publishAll(t, pub)
@@ -131,7 +132,10 @@ func TestIncremental(t *testing.T) {
 		t.Fatalf("manifest %v", m)
 	}
 	sent := p.announced(t)
-	want := []string{"Debian:12/other", "apache:http_server", "example:library", "example:mailer", "example:proxy", "example:server"}
+	want := []string{
+		"CVE-2026-20002", "CVE-2026-20003", "CVE-2026-20004", "CVE-2026-20009", "CVE-2026-30000", "CVE-2026-30001", "CVE-2026-30002",
+		"Debian:12/other", "apache:http_server", "example:library", "example:mailer", "example:proxy", "example:server",
+	}
 	if len(sent) != 1 || !slices.Equal(sent[0].GetProducts(), want) {
 		t.Errorf("announced %v, want %q", sent, want)
 	}
@@ -148,7 +152,7 @@ func TestIncremental(t *testing.T) {
 	}
 }
 
-// TestAnnounced: what counts as a change of a product, and what does not.
+// TestAnnounced: what counts as a change of an advisory and of a product, and what does not.
 func TestAnnounced(t *testing.T) {
 	base := func(p *publisher) { publishAll(t, p) }
 	for _, c := range []struct {
@@ -161,19 +165,19 @@ func TestAnnounced(t *testing.T) {
 		}, ""},
 		{"EPSS crosses a tenth", func(p *publisher) {
 			p.put("/epss.csv.gz", gz(epssCSV("v5", "2026-11-23", "CVE-2026-20001,0.90000,0.99000", "CVE-2026-20002,0.10000,0.50000")))
-		}, "example:proxy"},
+		}, "CVE-2026-20002 example:proxy"},
 		{"EPSS is gone", func(p *publisher) {
 			p.put("/epss.csv.gz", gz(epssCSV("v5", "2026-11-23", "CVE-2026-20002,0.01000,0.50000")))
-		}, "Debian:12/server example:server"},
+		}, "CVE-2026-20001 Debian:12/server example:server"},
 		{"a new model alone", func(p *publisher) {
 			p.put("/epss.csv.gz", gz(epssCSV("v6", "2026-11-23", "CVE-2026-20001,0.90000,0.99000", "CVE-2026-20002,0.01000,0.50000")))
 		}, ""},
 		{"KEV adds", func(p *publisher) {
 			p.put("/kev.json", []byte(kevJSON("2026.11.21", "2026-11-21T17:00:00Z", "CVE-2026-20001", "CVE-2020-0001", "CVE-2011-3192")))
-		}, "apache:http_server"},
+		}, "CVE-2011-3192 apache:http_server"},
 		{"KEV takes back", func(p *publisher) {
 			p.put("/kev.json", []byte(kevJSON("2026.11.21", "2026-11-21T17:00:00Z", "CVE-2020-0001")))
-		}, "Debian:12/server example:server"},
+		}, "CVE-2026-20001 Debian:12/server example:server"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pub := newPublisher(t)

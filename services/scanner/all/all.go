@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/riskprofiler/riskprofiler/services/scanner"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/clouds"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/dns"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/intel"
@@ -23,6 +24,7 @@ func Probes() []probes.Probe {
 		dns.New(dns.Options{}),
 		subdomain.New(),
 		intel.New(),
+		clouds.New(),
 		port.New(),
 		service.New(),
 		tls.New(tls.Options{}),

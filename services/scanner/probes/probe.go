@@ -78,10 +78,25 @@ type Env struct {
 	Pause func(ctx context.Context, host string, until time.Time) error
 	// Providers asks third parties in the name of the job's tenant; nil where there is no way to them.
 	Providers *providers.Desk
+	// Credential reads what the job's tenant stored to be let into its accounts at a cloud, "azure" or "google"; fault.FailedPrecondition
+	// where there is none. Nil where the scanner reads no secrets.
+	Credential func(ctx context.Context, provider string) (string, error)
 	// Contact is the page or address that every request names; empty: DefaultContact. Probes use UserAgent.
 	Contact string
 	// Nuclei is the engine of vuln, where the operator installed it.
 	Nuclei EngineFiles
+	// Cloud is what the operator says about the providers of clouds.
+	Cloud CloudSettings
+}
+
+// CloudSettings are the operator's words about the interfaces of cloud providers.
+type CloudSettings struct {
+	// URLs are where a provider's interfaces are reached instead of at their own addresses, by the provider's name ("aws", "azure",
+	// "google") or one of its interfaces ("azure-login"): a proxy, or a server that stands in for them. The name that is asked for in
+	// the request stays the provider's own where the provider's package says so.
+	URLs map[string]string
+	// Regions limits what is read of providers that have regions; empty: all that the account has enabled.
+	Regions []string
 }
 
 // EngineFiles are an engine that the operator installed: its program, and the folder of what it tests for.
@@ -120,6 +135,8 @@ type Result struct {
 	Observations []*modelv1.Observation
 	// Leads are what may be worth another scan.
 	Leads []*modelv1.Lead
+	// Reached are other assets than the target that observations name, for a scan that reads an inventory.
+	Reached []*modelv1.Reach
 }
 
 // Budget returns how long the job's scan may take: the job's own budget, else fallback.

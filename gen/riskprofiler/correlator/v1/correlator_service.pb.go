@@ -138,7 +138,7 @@ func (x Risk_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Risk_State.Descriptor instead.
 func (Risk_State) EnumDescriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{4, 0}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // Finding is a check that holds on an asset, with the observations that prove it.
@@ -485,7 +485,9 @@ type VulnerabilityMatch struct {
 	// Where the product was seen.
 	Location string `protobuf:"bytes,18,opt,name=location,proto3" json:"location,omitempty"`
 	// Product and version for people: "OpenSSH 9.2p1".
-	Software      string `protobuf:"bytes,19,opt,name=software,proto3" json:"software,omitempty"`
+	Software string `protobuf:"bytes,19,opt,name=software,proto3" json:"software,omitempty"`
+	// Other tools whose imported reports say that it is there, sorted.
+	ReportedBy    []string `protobuf:"bytes,20,rep,name=reported_by,json=reportedBy,proto3" json:"reported_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -653,6 +655,239 @@ func (x *VulnerabilityMatch) GetSoftware() string {
 	return ""
 }
 
+func (x *VulnerabilityMatch) GetReportedBy() []string {
+	if x != nil {
+		return x.ReportedBy
+	}
+	return nil
+}
+
+// OtherFacts is what else is known about the asset of a fact: what conditions read as `others`. It is computed from all present
+// observations of the asset, so it does not depend on the order in which they came, and it is stored nowhere. A check that reads it
+// closes only when the newest scans of all scan types that it reads were complete.
+type OtherFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ports that answered, by transport and number, each once: by port and service scans. Of a host that answers on every port those
+	// that spoke. At most 256.
+	OpenPorts []*OpenPort `protobuf:"bytes,1,rep,name=open_ports,json=openPorts,proto3" json:"open_ports,omitempty"`
+	// For a cloud fact: its inbound rules, each with the ports that answered behind it. A rule that several facts of the asset have is
+	// shown once, on the first of them by location. At most 64.
+	Reach []*Reach `protobuf:"bytes,2,rep,name=reach,proto3" json:"reach,omitempty"`
+	// What the providers of clouds say about the asset, by location; at most 16.
+	Cloud []*v1.CloudFact `protobuf:"bytes,3,rep,name=cloud,proto3" json:"cloud,omitempty"`
+	// Start of the newest complete scan of its ports; unset if there was none.
+	PortsAt       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=ports_at,json=portsAt,proto3" json:"ports_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtherFacts) Reset() {
+	*x = OtherFacts{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtherFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtherFacts) ProtoMessage() {}
+
+func (x *OtherFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtherFacts.ProtoReflect.Descriptor instead.
+func (*OtherFacts) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OtherFacts) GetOpenPorts() []*OpenPort {
+	if x != nil {
+		return x.OpenPorts
+	}
+	return nil
+}
+
+func (x *OtherFacts) GetReach() []*Reach {
+	if x != nil {
+		return x.Reach
+	}
+	return nil
+}
+
+func (x *OtherFacts) GetCloud() []*v1.CloudFact {
+	if x != nil {
+		return x.Cloud
+	}
+	return nil
+}
+
+func (x *OtherFacts) GetPortsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PortsAt
+	}
+	return nil
+}
+
+// OpenPort is a port of an asset that answered, with what spoke there as far as it is known.
+type OpenPort struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Port      uint32                 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	Transport v1.Transport           `protobuf:"varint,2,opt,name=transport,proto3,enum=riskprofiler.model.v1.Transport" json:"transport,omitempty"`
+	// As in ServiceFact; empty where nobody looked or nothing told.
+	Service         string `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
+	Product         string `protobuf:"bytes,4,opt,name=product,proto3" json:"product,omitempty"`
+	Tls             bool   `protobuf:"varint,5,opt,name=tls,proto3" json:"tls,omitempty"`
+	Unauthenticated bool   `protobuf:"varint,6,opt,name=unauthenticated,proto3" json:"unauthenticated,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *OpenPort) Reset() {
+	*x = OpenPort{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenPort) ProtoMessage() {}
+
+func (x *OpenPort) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenPort.ProtoReflect.Descriptor instead.
+func (*OpenPort) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *OpenPort) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *OpenPort) GetTransport() v1.Transport {
+	if x != nil {
+		return x.Transport
+	}
+	return v1.Transport(0)
+}
+
+func (x *OpenPort) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *OpenPort) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *OpenPort) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
+}
+
+func (x *OpenPort) GetUnauthenticated() bool {
+	if x != nil {
+		return x.Unauthenticated
+	}
+	return false
+}
+
+// Reach is one inbound rule of a cloud that is open to the internet, and what the internet found behind it.
+type Reach struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Rule  *v1.CloudIngress       `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Ports of the rule that answered.
+	Answering []*OpenPort `protobuf:"bytes,2,rep,name=answering,proto3" json:"answering,omitempty"`
+	// Ports of the rule that a complete port scan looked at.
+	LookedAt      uint32 `protobuf:"varint,3,opt,name=looked_at,json=lookedAt,proto3" json:"looked_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reach) Reset() {
+	*x = Reach{}
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reach) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reach) ProtoMessage() {}
+
+func (x *Reach) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reach.ProtoReflect.Descriptor instead.
+func (*Reach) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Reach) GetRule() *v1.CloudIngress {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *Reach) GetAnswering() []*OpenPort {
+	if x != nil {
+		return x.Answering
+	}
+	return nil
+}
+
+func (x *Reach) GetLookedAt() uint32 {
+	if x != nil {
+		return x.LookedAt
+	}
+	return 0
+}
+
 // FindingEvidence is one observation that proves a finding.
 type FindingEvidence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -663,15 +898,17 @@ type FindingEvidence struct {
 	// Safe text for people.
 	Excerpt string `protobuf:"bytes,4,opt,name=excerpt,proto3" json:"excerpt,omitempty"`
 	// Key of the raw bytes in the evidence bucket.
-	Blob          string `protobuf:"bytes,5,opt,name=blob,proto3" json:"blob,omitempty"`
-	Source        string `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`
+	Blob   string `protobuf:"bytes,5,opt,name=blob,proto3" json:"blob,omitempty"`
+	Source string `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`
+	// Place on the asset where it differs from the finding's.
+	Location      string `protobuf:"bytes,7,opt,name=location,proto3" json:"location,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FindingEvidence) Reset() {
 	*x = FindingEvidence{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[2]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +920,7 @@ func (x *FindingEvidence) String() string {
 func (*FindingEvidence) ProtoMessage() {}
 
 func (x *FindingEvidence) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[2]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +933,7 @@ func (x *FindingEvidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindingEvidence.ProtoReflect.Descriptor instead.
 func (*FindingEvidence) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{2}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FindingEvidence) GetObservation() string {
@@ -741,6 +978,13 @@ func (x *FindingEvidence) GetSource() string {
 	return ""
 }
 
+func (x *FindingEvidence) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
 // Triage is what a person decided about a finding.
 type Triage struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -755,7 +999,7 @@ type Triage struct {
 
 func (x *Triage) Reset() {
 	*x = Triage{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[3]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +1011,7 @@ func (x *Triage) String() string {
 func (*Triage) ProtoMessage() {}
 
 func (x *Triage) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[3]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +1024,7 @@ func (x *Triage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Triage.ProtoReflect.Descriptor instead.
 func (*Triage) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{3}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Triage) GetSubject() string {
@@ -843,7 +1087,7 @@ type Risk struct {
 
 func (x *Risk) Reset() {
 	*x = Risk{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[4]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +1099,7 @@ func (x *Risk) String() string {
 func (*Risk) ProtoMessage() {}
 
 func (x *Risk) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[4]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1112,7 @@ func (x *Risk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Risk.ProtoReflect.Descriptor instead.
 func (*Risk) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{4}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Risk) GetName() string {
@@ -996,7 +1240,7 @@ type ScoreTerm struct {
 
 func (x *ScoreTerm) Reset() {
 	*x = ScoreTerm{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[5]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1252,7 @@ func (x *ScoreTerm) String() string {
 func (*ScoreTerm) ProtoMessage() {}
 
 func (x *ScoreTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[5]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1265,7 @@ func (x *ScoreTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoreTerm.ProtoReflect.Descriptor instead.
 func (*ScoreTerm) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{5}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ScoreTerm) GetName() string {
@@ -1082,7 +1326,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[6]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1338,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[6]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1351,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{6}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Check) GetId() string {
@@ -1263,14 +1507,17 @@ type CheckExample struct {
 	Fact  *structpb.Struct       `protobuf:"bytes,1,opt,name=fact,proto3" json:"fact,omitempty"`
 	Asset *structpb.Struct       `protobuf:"bytes,2,opt,name=asset,proto3" json:"asset,omitempty"`
 	// When it is judged; now if unset.
-	Now           *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=now,proto3" json:"now,omitempty"`
+	Now *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=now,proto3" json:"now,omitempty"`
+	// What else is known about the asset, for checks that read `others`: observations in their JSON form, each with its fact
+	// ({"location": ..., "ports": {...}}); at most 50.
+	Others        []*structpb.Struct `protobuf:"bytes,4,rep,name=others,proto3" json:"others,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckExample) Reset() {
 	*x = CheckExample{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[7]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1529,7 @@ func (x *CheckExample) String() string {
 func (*CheckExample) ProtoMessage() {}
 
 func (x *CheckExample) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[7]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1542,7 @@ func (x *CheckExample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckExample.ProtoReflect.Descriptor instead.
 func (*CheckExample) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{7}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckExample) GetFact() *structpb.Struct {
@@ -1319,6 +1566,13 @@ func (x *CheckExample) GetNow() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *CheckExample) GetOthers() []*structpb.Struct {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
 // CheckProblem is a failure of a check on a stored fact.
 type CheckProblem struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1333,7 +1587,7 @@ type CheckProblem struct {
 
 func (x *CheckProblem) Reset() {
 	*x = CheckProblem{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[8]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1599,7 @@ func (x *CheckProblem) String() string {
 func (*CheckProblem) ProtoMessage() {}
 
 func (x *CheckProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[8]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1612,7 @@ func (x *CheckProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckProblem.ProtoReflect.Descriptor instead.
 func (*CheckProblem) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{8}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CheckProblem) GetMessage() string {
@@ -1406,7 +1660,7 @@ type ListFindingsRequest struct {
 
 func (x *ListFindingsRequest) Reset() {
 	*x = ListFindingsRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[9]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1672,7 @@ func (x *ListFindingsRequest) String() string {
 func (*ListFindingsRequest) ProtoMessage() {}
 
 func (x *ListFindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[9]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1685,7 @@ func (x *ListFindingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFindingsRequest.ProtoReflect.Descriptor instead.
 func (*ListFindingsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{9}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListFindingsRequest) GetPageSize() int32 {
@@ -1473,7 +1727,7 @@ type ListFindingsResponse struct {
 
 func (x *ListFindingsResponse) Reset() {
 	*x = ListFindingsResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[10]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1739,7 @@ func (x *ListFindingsResponse) String() string {
 func (*ListFindingsResponse) ProtoMessage() {}
 
 func (x *ListFindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[10]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1752,7 @@ func (x *ListFindingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFindingsResponse.ProtoReflect.Descriptor instead.
 func (*ListFindingsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{10}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListFindingsResponse) GetFindings() []*Finding {
@@ -1525,7 +1779,7 @@ type GetFindingRequest struct {
 
 func (x *GetFindingRequest) Reset() {
 	*x = GetFindingRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[11]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1791,7 @@ func (x *GetFindingRequest) String() string {
 func (*GetFindingRequest) ProtoMessage() {}
 
 func (x *GetFindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[11]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1804,7 @@ func (x *GetFindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFindingRequest.ProtoReflect.Descriptor instead.
 func (*GetFindingRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{11}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetFindingRequest) GetName() string {
@@ -1576,7 +1830,7 @@ type ListRisksRequest struct {
 
 func (x *ListRisksRequest) Reset() {
 	*x = ListRisksRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[12]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +1842,7 @@ func (x *ListRisksRequest) String() string {
 func (*ListRisksRequest) ProtoMessage() {}
 
 func (x *ListRisksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[12]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +1855,7 @@ func (x *ListRisksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRisksRequest.ProtoReflect.Descriptor instead.
 func (*ListRisksRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{12}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListRisksRequest) GetPageSize() int32 {
@@ -1643,7 +1897,7 @@ type ListRisksResponse struct {
 
 func (x *ListRisksResponse) Reset() {
 	*x = ListRisksResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[13]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1909,7 @@ func (x *ListRisksResponse) String() string {
 func (*ListRisksResponse) ProtoMessage() {}
 
 func (x *ListRisksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[13]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1922,7 @@ func (x *ListRisksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRisksResponse.ProtoReflect.Descriptor instead.
 func (*ListRisksResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{13}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListRisksResponse) GetRisks() []*Risk {
@@ -1695,7 +1949,7 @@ type GetRiskRequest struct {
 
 func (x *GetRiskRequest) Reset() {
 	*x = GetRiskRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[14]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1961,7 @@ func (x *GetRiskRequest) String() string {
 func (*GetRiskRequest) ProtoMessage() {}
 
 func (x *GetRiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[14]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1974,7 @@ func (x *GetRiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRiskRequest.ProtoReflect.Descriptor instead.
 func (*GetRiskRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{14}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetRiskRequest) GetName() string {
@@ -1741,7 +1995,7 @@ type GetRiskResponse struct {
 
 func (x *GetRiskResponse) Reset() {
 	*x = GetRiskResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[15]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +2007,7 @@ func (x *GetRiskResponse) String() string {
 func (*GetRiskResponse) ProtoMessage() {}
 
 func (x *GetRiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[15]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +2020,7 @@ func (x *GetRiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRiskResponse.ProtoReflect.Descriptor instead.
 func (*GetRiskResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{15}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetRiskResponse) GetRisk() *Risk {
@@ -1796,7 +2050,7 @@ type AcceptFindingRequest struct {
 
 func (x *AcceptFindingRequest) Reset() {
 	*x = AcceptFindingRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[16]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1808,7 +2062,7 @@ func (x *AcceptFindingRequest) String() string {
 func (*AcceptFindingRequest) ProtoMessage() {}
 
 func (x *AcceptFindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[16]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1821,7 +2075,7 @@ func (x *AcceptFindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptFindingRequest.ProtoReflect.Descriptor instead.
 func (*AcceptFindingRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{16}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AcceptFindingRequest) GetName() string {
@@ -1856,7 +2110,7 @@ type MarkFalsePositiveRequest struct {
 
 func (x *MarkFalsePositiveRequest) Reset() {
 	*x = MarkFalsePositiveRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[17]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +2122,7 @@ func (x *MarkFalsePositiveRequest) String() string {
 func (*MarkFalsePositiveRequest) ProtoMessage() {}
 
 func (x *MarkFalsePositiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[17]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +2135,7 @@ func (x *MarkFalsePositiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkFalsePositiveRequest.ProtoReflect.Descriptor instead.
 func (*MarkFalsePositiveRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{17}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MarkFalsePositiveRequest) GetName() string {
@@ -1909,7 +2163,7 @@ type ReopenFindingRequest struct {
 
 func (x *ReopenFindingRequest) Reset() {
 	*x = ReopenFindingRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[18]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1921,7 +2175,7 @@ func (x *ReopenFindingRequest) String() string {
 func (*ReopenFindingRequest) ProtoMessage() {}
 
 func (x *ReopenFindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[18]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1934,7 +2188,7 @@ func (x *ReopenFindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenFindingRequest.ProtoReflect.Descriptor instead.
 func (*ReopenFindingRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{18}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReopenFindingRequest) GetName() string {
@@ -1963,7 +2217,7 @@ type ReevaluateRequest struct {
 
 func (x *ReevaluateRequest) Reset() {
 	*x = ReevaluateRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[19]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2229,7 @@ func (x *ReevaluateRequest) String() string {
 func (*ReevaluateRequest) ProtoMessage() {}
 
 func (x *ReevaluateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[19]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2242,7 @@ func (x *ReevaluateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReevaluateRequest.ProtoReflect.Descriptor instead.
 func (*ReevaluateRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{19}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReevaluateRequest) GetAssets() []string {
@@ -2017,7 +2271,7 @@ type ReevaluateResponse struct {
 
 func (x *ReevaluateResponse) Reset() {
 	*x = ReevaluateResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[20]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2283,7 @@ func (x *ReevaluateResponse) String() string {
 func (*ReevaluateResponse) ProtoMessage() {}
 
 func (x *ReevaluateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[20]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2296,7 @@ func (x *ReevaluateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReevaluateResponse.ProtoReflect.Descriptor instead.
 func (*ReevaluateResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{20}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReevaluateResponse) GetAssets() uint32 {
@@ -2075,7 +2329,7 @@ type ListChecksRequest struct {
 
 func (x *ListChecksRequest) Reset() {
 	*x = ListChecksRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[21]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2341,7 @@ func (x *ListChecksRequest) String() string {
 func (*ListChecksRequest) ProtoMessage() {}
 
 func (x *ListChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[21]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2354,7 @@ func (x *ListChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChecksRequest.ProtoReflect.Descriptor instead.
 func (*ListChecksRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{21}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{24}
 }
 
 // Answer of ListChecks.
@@ -2113,7 +2367,7 @@ type ListChecksResponse struct {
 
 func (x *ListChecksResponse) Reset() {
 	*x = ListChecksResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2379,7 @@ func (x *ListChecksResponse) String() string {
 func (*ListChecksResponse) ProtoMessage() {}
 
 func (x *ListChecksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[22]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2392,7 @@ func (x *ListChecksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChecksResponse.ProtoReflect.Descriptor instead.
 func (*ListChecksResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{22}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListChecksResponse) GetChecks() []*Check {
@@ -2158,7 +2412,7 @@ type GetCheckRequest struct {
 
 func (x *GetCheckRequest) Reset() {
 	*x = GetCheckRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2424,7 @@ func (x *GetCheckRequest) String() string {
 func (*GetCheckRequest) ProtoMessage() {}
 
 func (x *GetCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[23]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2437,7 @@ func (x *GetCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCheckRequest.ProtoReflect.Descriptor instead.
 func (*GetCheckRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{23}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetCheckRequest) GetName() string {
@@ -2204,7 +2458,7 @@ type CreateCheckRequest struct {
 
 func (x *CreateCheckRequest) Reset() {
 	*x = CreateCheckRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[24]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2216,7 +2470,7 @@ func (x *CreateCheckRequest) String() string {
 func (*CreateCheckRequest) ProtoMessage() {}
 
 func (x *CreateCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[24]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2229,7 +2483,7 @@ func (x *CreateCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCheckRequest.ProtoReflect.Descriptor instead.
 func (*CreateCheckRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{24}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreateCheckRequest) GetCheck() *Check {
@@ -2250,7 +2504,7 @@ type UpdateCheckRequest struct {
 
 func (x *UpdateCheckRequest) Reset() {
 	*x = UpdateCheckRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[25]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2516,7 @@ func (x *UpdateCheckRequest) String() string {
 func (*UpdateCheckRequest) ProtoMessage() {}
 
 func (x *UpdateCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[25]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2529,7 @@ func (x *UpdateCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCheckRequest.ProtoReflect.Descriptor instead.
 func (*UpdateCheckRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{25}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UpdateCheckRequest) GetCheck() *Check {
@@ -2295,7 +2549,7 @@ type DeleteCheckRequest struct {
 
 func (x *DeleteCheckRequest) Reset() {
 	*x = DeleteCheckRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[26]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2561,7 @@ func (x *DeleteCheckRequest) String() string {
 func (*DeleteCheckRequest) ProtoMessage() {}
 
 func (x *DeleteCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[26]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2574,7 @@ func (x *DeleteCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteCheckRequest.ProtoReflect.Descriptor instead.
 func (*DeleteCheckRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{26}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteCheckRequest) GetName() string {
@@ -2340,7 +2594,7 @@ type TestCheckRequest struct {
 
 func (x *TestCheckRequest) Reset() {
 	*x = TestCheckRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[27]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +2606,7 @@ func (x *TestCheckRequest) String() string {
 func (*TestCheckRequest) ProtoMessage() {}
 
 func (x *TestCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[27]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +2619,7 @@ func (x *TestCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestCheckRequest.ProtoReflect.Descriptor instead.
 func (*TestCheckRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{27}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TestCheckRequest) GetCheck() *Check {
@@ -2389,7 +2643,7 @@ type TestCheckResponse struct {
 
 func (x *TestCheckResponse) Reset() {
 	*x = TestCheckResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[28]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +2655,7 @@ func (x *TestCheckResponse) String() string {
 func (*TestCheckResponse) ProtoMessage() {}
 
 func (x *TestCheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[28]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +2668,7 @@ func (x *TestCheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestCheckResponse.ProtoReflect.Descriptor instead.
 func (*TestCheckResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{28}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TestCheckResponse) GetEstimatedCost() uint64 {
@@ -2448,7 +2702,7 @@ type DisableCheckRequest struct {
 
 func (x *DisableCheckRequest) Reset() {
 	*x = DisableCheckRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[29]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2714,7 @@ func (x *DisableCheckRequest) String() string {
 func (*DisableCheckRequest) ProtoMessage() {}
 
 func (x *DisableCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[29]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2727,7 @@ func (x *DisableCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableCheckRequest.ProtoReflect.Descriptor instead.
 func (*DisableCheckRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{29}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DisableCheckRequest) GetName() string {
@@ -2493,7 +2747,7 @@ type EnableCheckRequest struct {
 
 func (x *EnableCheckRequest) Reset() {
 	*x = EnableCheckRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[30]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2759,7 @@ func (x *EnableCheckRequest) String() string {
 func (*EnableCheckRequest) ProtoMessage() {}
 
 func (x *EnableCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[30]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2772,7 @@ func (x *EnableCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableCheckRequest.ProtoReflect.Descriptor instead.
 func (*EnableCheckRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{30}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EnableCheckRequest) GetName() string {
@@ -2549,7 +2803,7 @@ type Reevaluation struct {
 
 func (x *Reevaluation) Reset() {
 	*x = Reevaluation{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[31]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2815,7 @@ func (x *Reevaluation) String() string {
 func (*Reevaluation) ProtoMessage() {}
 
 func (x *Reevaluation) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[31]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2828,7 @@ func (x *Reevaluation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reevaluation.ProtoReflect.Descriptor instead.
 func (*Reevaluation) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{31}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Reevaluation) GetTenant() string {
@@ -2630,7 +2884,7 @@ type EvaluateAssessmentRequest struct {
 
 func (x *EvaluateAssessmentRequest) Reset() {
 	*x = EvaluateAssessmentRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[32]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +2896,7 @@ func (x *EvaluateAssessmentRequest) String() string {
 func (*EvaluateAssessmentRequest) ProtoMessage() {}
 
 func (x *EvaluateAssessmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[32]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +2909,7 @@ func (x *EvaluateAssessmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateAssessmentRequest.ProtoReflect.Descriptor instead.
 func (*EvaluateAssessmentRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{32}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *EvaluateAssessmentRequest) GetAssessment() string {
@@ -2684,7 +2938,7 @@ type EvaluateAssessmentResponse struct {
 
 func (x *EvaluateAssessmentResponse) Reset() {
 	*x = EvaluateAssessmentResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[33]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2696,7 +2950,7 @@ func (x *EvaluateAssessmentResponse) String() string {
 func (*EvaluateAssessmentResponse) ProtoMessage() {}
 
 func (x *EvaluateAssessmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[33]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2709,7 +2963,7 @@ func (x *EvaluateAssessmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvaluateAssessmentResponse.ProtoReflect.Descriptor instead.
 func (*EvaluateAssessmentResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{33}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *EvaluateAssessmentResponse) GetAssets() uint32 {
@@ -2743,7 +2997,7 @@ type GetAssetFindingsRequest struct {
 
 func (x *GetAssetFindingsRequest) Reset() {
 	*x = GetAssetFindingsRequest{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[34]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +3009,7 @@ func (x *GetAssetFindingsRequest) String() string {
 func (*GetAssetFindingsRequest) ProtoMessage() {}
 
 func (x *GetAssetFindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[34]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +3022,7 @@ func (x *GetAssetFindingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAssetFindingsRequest.ProtoReflect.Descriptor instead.
 func (*GetAssetFindingsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{34}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetAssetFindingsRequest) GetAsset() string {
@@ -2791,7 +3045,7 @@ type GetAssetFindingsResponse struct {
 
 func (x *GetAssetFindingsResponse) Reset() {
 	*x = GetAssetFindingsResponse{}
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[35]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2803,7 +3057,7 @@ func (x *GetAssetFindingsResponse) String() string {
 func (*GetAssetFindingsResponse) ProtoMessage() {}
 
 func (x *GetAssetFindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[35]
+	mi := &file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2816,7 +3070,7 @@ func (x *GetAssetFindingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAssetFindingsResponse.ProtoReflect.Descriptor instead.
 func (*GetAssetFindingsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{35}
+	return file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetAssetFindingsResponse) GetFindings() []*Finding {
@@ -2837,7 +3091,7 @@ var File_riskprofiler_correlator_v1_correlator_service_proto protoreflect.FileDe
 
 const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\n" +
-	"3riskprofiler/correlator/v1/correlator_service.proto\x12\x1ariskprofiler.correlator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\x1a$riskprofiler/model/v1/advisory.proto\x1a!riskprofiler/model/v1/types.proto\"\xdb\n" +
+	"3riskprofiler/correlator/v1/correlator_service.proto\x12\x1ariskprofiler.correlator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#riskprofiler/access/v1/policy.proto\x1a$riskprofiler/model/v1/advisory.proto\x1a!riskprofiler/model/v1/cloud.proto\x1a!riskprofiler/model/v1/types.proto\"\xdb\n" +
 	"\n" +
 	"\aFinding\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -2887,7 +3141,7 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"STATE_OPEN\x10\x01\x12\x12\n" +
 	"\x0eSTATE_RESOLVED\x10\x02\x12\x12\n" +
 	"\x0eSTATE_ACCEPTED\x10\x03\x12\x18\n" +
-	"\x14STATE_FALSE_POSITIVE\x10\x04\"\xfa\x04\n" +
+	"\x14STATE_FALSE_POSITIVE\x10\x04\"\x9b\x05\n" +
 	"\x12VulnerabilityMatch\x12\x10\n" +
 	"\x03cve\x18\x01 \x01(\tR\x03cve\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x18\n" +
@@ -2910,14 +3164,35 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\bdue_days\x18\x10 \x01(\rR\adueDays\x12\x19\n" +
 	"\bdue_rule\x18\x11 \x01(\tR\adueRule\x12\x1a\n" +
 	"\blocation\x18\x12 \x01(\tR\blocation\x12\x1a\n" +
-	"\bsoftware\x18\x13 \x01(\tR\bsoftware\"\xe7\x01\n" +
+	"\bsoftware\x18\x13 \x01(\tR\bsoftware\x12\x1f\n" +
+	"\vreported_by\x18\x14 \x03(\tR\n" +
+	"reportedBy\"\xf9\x01\n" +
+	"\n" +
+	"OtherFacts\x12C\n" +
+	"\n" +
+	"open_ports\x18\x01 \x03(\v2$.riskprofiler.correlator.v1.OpenPortR\topenPorts\x127\n" +
+	"\x05reach\x18\x02 \x03(\v2!.riskprofiler.correlator.v1.ReachR\x05reach\x126\n" +
+	"\x05cloud\x18\x03 \x03(\v2 .riskprofiler.model.v1.CloudFactR\x05cloud\x125\n" +
+	"\bports_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aportsAt\"\xce\x01\n" +
+	"\bOpenPort\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12>\n" +
+	"\ttransport\x18\x02 \x01(\x0e2 .riskprofiler.model.v1.TransportR\ttransport\x12\x18\n" +
+	"\aservice\x18\x03 \x01(\tR\aservice\x12\x18\n" +
+	"\aproduct\x18\x04 \x01(\tR\aproduct\x12\x10\n" +
+	"\x03tls\x18\x05 \x01(\bR\x03tls\x12(\n" +
+	"\x0funauthenticated\x18\x06 \x01(\bR\x0funauthenticated\"\xa1\x01\n" +
+	"\x05Reach\x127\n" +
+	"\x04rule\x18\x01 \x01(\v2#.riskprofiler.model.v1.CloudIngressR\x04rule\x12B\n" +
+	"\tanswering\x18\x02 \x03(\v2$.riskprofiler.correlator.v1.OpenPortR\tanswering\x12\x1b\n" +
+	"\tlooked_at\x18\x03 \x01(\rR\blookedAt\"\x83\x02\n" +
 	"\x0fFindingEvidence\x12 \n" +
 	"\vobservation\x18\x01 \x01(\tR\vobservation\x12<\n" +
 	"\tscan_type\x18\x02 \x01(\x0e2\x1f.riskprofiler.model.v1.ScanTypeR\bscanType\x12.\n" +
 	"\x04seen\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04seen\x12\x18\n" +
 	"\aexcerpt\x18\x04 \x01(\tR\aexcerpt\x12\x12\n" +
 	"\x04blob\x18\x05 \x01(\tR\x04blob\x12\x16\n" +
-	"\x06source\x18\x06 \x01(\tR\x06source\"\xa7\x01\n" +
+	"\x06source\x18\x06 \x01(\tR\x06source\x12\x1a\n" +
+	"\blocation\x18\a \x01(\tR\blocation\"\xa7\x01\n" +
 	"\x06Triage\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12.\n" +
@@ -2980,11 +3255,12 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12G\n" +
-	"\aproblem\x18\x15 \x01(\v2(.riskprofiler.correlator.v1.CheckProblemB\x03\xe0A\x03R\aproblem\"\x98\x01\n" +
+	"\aproblem\x18\x15 \x01(\v2(.riskprofiler.correlator.v1.CheckProblemB\x03\xe0A\x03R\aproblem\"\xd3\x01\n" +
 	"\fCheckExample\x12+\n" +
 	"\x04fact\x18\x01 \x01(\v2\x17.google.protobuf.StructR\x04fact\x12-\n" +
 	"\x05asset\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05asset\x12,\n" +
-	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\"\x8a\x01\n" +
+	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x129\n" +
+	"\x06others\x18\x04 \x03(\v2\x17.google.protobuf.StructB\b\xbaH\x05\x92\x01\x02\x102R\x06others\"\x8a\x01\n" +
 	"\fCheckProblem\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x14\n" +
 	"\x05asset\x18\x02 \x01(\tR\x05asset\x12\x1a\n" +
@@ -3081,7 +3357,7 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\x05asset\x18\x01 \x01(\tB\"\xe0A\x02\xbaH\x1cr\x1a2\x18^assets/[a-z0-9-]{1,64}$R\x05asset\"\x93\x01\n" +
 	"\x18GetAssetFindingsResponse\x12?\n" +
 	"\bfindings\x18\x01 \x03(\v2#.riskprofiler.correlator.v1.FindingR\bfindings\x126\n" +
-	"\x05risks\x18\x02 \x03(\v2 .riskprofiler.correlator.v1.RiskR\x05risks2\xb9\x18\n" +
+	"\x05risks\x18\x02 \x03(\v2 .riskprofiler.correlator.v1.RiskR\x05risks2\xd6\x18\n" +
 	"\x11CorrelatorService\x12\xb7\x01\n" +
 	"\fListFindings\x12/.riskprofiler.correlator.v1.ListFindingsRequest\x1a0.riskprofiler.correlator.v1.ListFindingsResponse\"D\xba\xd2\x18,\n" +
 	"\x06viewer\n" +
@@ -3127,12 +3403,12 @@ const file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc = "" +
 	"\aanalyst\n" +
 	"\x05admin\n" +
 	"\boperator\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/checks\x12\x9e\x01\n" +
-	"\bGetCheck\x12+.riskprofiler.correlator.v1.GetCheckRequest\x1a!.riskprofiler.correlator.v1.Check\"B\xba\xd2\x18\"\n" +
+	"/v1/checks\x12\xbb\x01\n" +
+	"\bGetCheck\x12+.riskprofiler.correlator.v1.GetCheckRequest\x1a!.riskprofiler.correlator.v1.Check\"_\xba\xd2\x18\"\n" +
 	"\x06viewer\n" +
 	"\aanalyst\n" +
 	"\x05admin\n" +
-	"\boperator\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=checks/**}\x12\x99\x01\n" +
+	"\boperator\x82\xd3\xe4\x93\x023Z\x1c\x12\x1a/v1/{name=checks/custom/*}\x12\x13/v1/{name=checks/*}\x12\x99\x01\n" +
 	"\vCreateCheck\x12..riskprofiler.correlator.v1.CreateCheckRequest\x1a!.riskprofiler.correlator.v1.Check\"7\xba\xd2\x18\x1a\n" +
 	"\aanalyst\n" +
 	"\x05admin\n" +
@@ -3179,146 +3455,160 @@ func file_riskprofiler_correlator_v1_correlator_service_proto_rawDescGZIP() []by
 }
 
 var file_riskprofiler_correlator_v1_correlator_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_riskprofiler_correlator_v1_correlator_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_riskprofiler_correlator_v1_correlator_service_proto_goTypes = []any{
 	(Finding_State)(0),                 // 0: riskprofiler.correlator.v1.Finding.State
 	(Risk_State)(0),                    // 1: riskprofiler.correlator.v1.Risk.State
 	(*Finding)(nil),                    // 2: riskprofiler.correlator.v1.Finding
 	(*VulnerabilityMatch)(nil),         // 3: riskprofiler.correlator.v1.VulnerabilityMatch
-	(*FindingEvidence)(nil),            // 4: riskprofiler.correlator.v1.FindingEvidence
-	(*Triage)(nil),                     // 5: riskprofiler.correlator.v1.Triage
-	(*Risk)(nil),                       // 6: riskprofiler.correlator.v1.Risk
-	(*ScoreTerm)(nil),                  // 7: riskprofiler.correlator.v1.ScoreTerm
-	(*Check)(nil),                      // 8: riskprofiler.correlator.v1.Check
-	(*CheckExample)(nil),               // 9: riskprofiler.correlator.v1.CheckExample
-	(*CheckProblem)(nil),               // 10: riskprofiler.correlator.v1.CheckProblem
-	(*ListFindingsRequest)(nil),        // 11: riskprofiler.correlator.v1.ListFindingsRequest
-	(*ListFindingsResponse)(nil),       // 12: riskprofiler.correlator.v1.ListFindingsResponse
-	(*GetFindingRequest)(nil),          // 13: riskprofiler.correlator.v1.GetFindingRequest
-	(*ListRisksRequest)(nil),           // 14: riskprofiler.correlator.v1.ListRisksRequest
-	(*ListRisksResponse)(nil),          // 15: riskprofiler.correlator.v1.ListRisksResponse
-	(*GetRiskRequest)(nil),             // 16: riskprofiler.correlator.v1.GetRiskRequest
-	(*GetRiskResponse)(nil),            // 17: riskprofiler.correlator.v1.GetRiskResponse
-	(*AcceptFindingRequest)(nil),       // 18: riskprofiler.correlator.v1.AcceptFindingRequest
-	(*MarkFalsePositiveRequest)(nil),   // 19: riskprofiler.correlator.v1.MarkFalsePositiveRequest
-	(*ReopenFindingRequest)(nil),       // 20: riskprofiler.correlator.v1.ReopenFindingRequest
-	(*ReevaluateRequest)(nil),          // 21: riskprofiler.correlator.v1.ReevaluateRequest
-	(*ReevaluateResponse)(nil),         // 22: riskprofiler.correlator.v1.ReevaluateResponse
-	(*ListChecksRequest)(nil),          // 23: riskprofiler.correlator.v1.ListChecksRequest
-	(*ListChecksResponse)(nil),         // 24: riskprofiler.correlator.v1.ListChecksResponse
-	(*GetCheckRequest)(nil),            // 25: riskprofiler.correlator.v1.GetCheckRequest
-	(*CreateCheckRequest)(nil),         // 26: riskprofiler.correlator.v1.CreateCheckRequest
-	(*UpdateCheckRequest)(nil),         // 27: riskprofiler.correlator.v1.UpdateCheckRequest
-	(*DeleteCheckRequest)(nil),         // 28: riskprofiler.correlator.v1.DeleteCheckRequest
-	(*TestCheckRequest)(nil),           // 29: riskprofiler.correlator.v1.TestCheckRequest
-	(*TestCheckResponse)(nil),          // 30: riskprofiler.correlator.v1.TestCheckResponse
-	(*DisableCheckRequest)(nil),        // 31: riskprofiler.correlator.v1.DisableCheckRequest
-	(*EnableCheckRequest)(nil),         // 32: riskprofiler.correlator.v1.EnableCheckRequest
-	(*Reevaluation)(nil),               // 33: riskprofiler.correlator.v1.Reevaluation
-	(*EvaluateAssessmentRequest)(nil),  // 34: riskprofiler.correlator.v1.EvaluateAssessmentRequest
-	(*EvaluateAssessmentResponse)(nil), // 35: riskprofiler.correlator.v1.EvaluateAssessmentResponse
-	(*GetAssetFindingsRequest)(nil),    // 36: riskprofiler.correlator.v1.GetAssetFindingsRequest
-	(*GetAssetFindingsResponse)(nil),   // 37: riskprofiler.correlator.v1.GetAssetFindingsResponse
-	(v1.Severity)(0),                   // 38: riskprofiler.model.v1.Severity
-	(v1.AssetKind)(0),                  // 39: riskprofiler.model.v1.AssetKind
-	(*timestamppb.Timestamp)(nil),      // 40: google.protobuf.Timestamp
-	(*v1.Cvss)(nil),                    // 41: riskprofiler.model.v1.Cvss
-	(*v1.Kev)(nil),                     // 42: riskprofiler.model.v1.Kev
-	(*v1.Epss)(nil),                    // 43: riskprofiler.model.v1.Epss
-	(*v1.Ssvc)(nil),                    // 44: riskprofiler.model.v1.Ssvc
-	(v1.ScanType)(0),                   // 45: riskprofiler.model.v1.ScanType
-	(*structpb.Struct)(nil),            // 46: google.protobuf.Struct
-	(*emptypb.Empty)(nil),              // 47: google.protobuf.Empty
+	(*OtherFacts)(nil),                 // 4: riskprofiler.correlator.v1.OtherFacts
+	(*OpenPort)(nil),                   // 5: riskprofiler.correlator.v1.OpenPort
+	(*Reach)(nil),                      // 6: riskprofiler.correlator.v1.Reach
+	(*FindingEvidence)(nil),            // 7: riskprofiler.correlator.v1.FindingEvidence
+	(*Triage)(nil),                     // 8: riskprofiler.correlator.v1.Triage
+	(*Risk)(nil),                       // 9: riskprofiler.correlator.v1.Risk
+	(*ScoreTerm)(nil),                  // 10: riskprofiler.correlator.v1.ScoreTerm
+	(*Check)(nil),                      // 11: riskprofiler.correlator.v1.Check
+	(*CheckExample)(nil),               // 12: riskprofiler.correlator.v1.CheckExample
+	(*CheckProblem)(nil),               // 13: riskprofiler.correlator.v1.CheckProblem
+	(*ListFindingsRequest)(nil),        // 14: riskprofiler.correlator.v1.ListFindingsRequest
+	(*ListFindingsResponse)(nil),       // 15: riskprofiler.correlator.v1.ListFindingsResponse
+	(*GetFindingRequest)(nil),          // 16: riskprofiler.correlator.v1.GetFindingRequest
+	(*ListRisksRequest)(nil),           // 17: riskprofiler.correlator.v1.ListRisksRequest
+	(*ListRisksResponse)(nil),          // 18: riskprofiler.correlator.v1.ListRisksResponse
+	(*GetRiskRequest)(nil),             // 19: riskprofiler.correlator.v1.GetRiskRequest
+	(*GetRiskResponse)(nil),            // 20: riskprofiler.correlator.v1.GetRiskResponse
+	(*AcceptFindingRequest)(nil),       // 21: riskprofiler.correlator.v1.AcceptFindingRequest
+	(*MarkFalsePositiveRequest)(nil),   // 22: riskprofiler.correlator.v1.MarkFalsePositiveRequest
+	(*ReopenFindingRequest)(nil),       // 23: riskprofiler.correlator.v1.ReopenFindingRequest
+	(*ReevaluateRequest)(nil),          // 24: riskprofiler.correlator.v1.ReevaluateRequest
+	(*ReevaluateResponse)(nil),         // 25: riskprofiler.correlator.v1.ReevaluateResponse
+	(*ListChecksRequest)(nil),          // 26: riskprofiler.correlator.v1.ListChecksRequest
+	(*ListChecksResponse)(nil),         // 27: riskprofiler.correlator.v1.ListChecksResponse
+	(*GetCheckRequest)(nil),            // 28: riskprofiler.correlator.v1.GetCheckRequest
+	(*CreateCheckRequest)(nil),         // 29: riskprofiler.correlator.v1.CreateCheckRequest
+	(*UpdateCheckRequest)(nil),         // 30: riskprofiler.correlator.v1.UpdateCheckRequest
+	(*DeleteCheckRequest)(nil),         // 31: riskprofiler.correlator.v1.DeleteCheckRequest
+	(*TestCheckRequest)(nil),           // 32: riskprofiler.correlator.v1.TestCheckRequest
+	(*TestCheckResponse)(nil),          // 33: riskprofiler.correlator.v1.TestCheckResponse
+	(*DisableCheckRequest)(nil),        // 34: riskprofiler.correlator.v1.DisableCheckRequest
+	(*EnableCheckRequest)(nil),         // 35: riskprofiler.correlator.v1.EnableCheckRequest
+	(*Reevaluation)(nil),               // 36: riskprofiler.correlator.v1.Reevaluation
+	(*EvaluateAssessmentRequest)(nil),  // 37: riskprofiler.correlator.v1.EvaluateAssessmentRequest
+	(*EvaluateAssessmentResponse)(nil), // 38: riskprofiler.correlator.v1.EvaluateAssessmentResponse
+	(*GetAssetFindingsRequest)(nil),    // 39: riskprofiler.correlator.v1.GetAssetFindingsRequest
+	(*GetAssetFindingsResponse)(nil),   // 40: riskprofiler.correlator.v1.GetAssetFindingsResponse
+	(v1.Severity)(0),                   // 41: riskprofiler.model.v1.Severity
+	(v1.AssetKind)(0),                  // 42: riskprofiler.model.v1.AssetKind
+	(*timestamppb.Timestamp)(nil),      // 43: google.protobuf.Timestamp
+	(*v1.Cvss)(nil),                    // 44: riskprofiler.model.v1.Cvss
+	(*v1.Kev)(nil),                     // 45: riskprofiler.model.v1.Kev
+	(*v1.Epss)(nil),                    // 46: riskprofiler.model.v1.Epss
+	(*v1.Ssvc)(nil),                    // 47: riskprofiler.model.v1.Ssvc
+	(*v1.CloudFact)(nil),               // 48: riskprofiler.model.v1.CloudFact
+	(v1.Transport)(0),                  // 49: riskprofiler.model.v1.Transport
+	(*v1.CloudIngress)(nil),            // 50: riskprofiler.model.v1.CloudIngress
+	(v1.ScanType)(0),                   // 51: riskprofiler.model.v1.ScanType
+	(*structpb.Struct)(nil),            // 52: google.protobuf.Struct
+	(*emptypb.Empty)(nil),              // 53: google.protobuf.Empty
 }
 var file_riskprofiler_correlator_v1_correlator_service_proto_depIdxs = []int32{
-	38, // 0: riskprofiler.correlator.v1.Finding.severity:type_name -> riskprofiler.model.v1.Severity
-	39, // 1: riskprofiler.correlator.v1.Finding.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
+	41, // 0: riskprofiler.correlator.v1.Finding.severity:type_name -> riskprofiler.model.v1.Severity
+	42, // 1: riskprofiler.correlator.v1.Finding.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
 	0,  // 2: riskprofiler.correlator.v1.Finding.state:type_name -> riskprofiler.correlator.v1.Finding.State
-	4,  // 3: riskprofiler.correlator.v1.Finding.evidence:type_name -> riskprofiler.correlator.v1.FindingEvidence
-	40, // 4: riskprofiler.correlator.v1.Finding.first_seen:type_name -> google.protobuf.Timestamp
-	40, // 5: riskprofiler.correlator.v1.Finding.last_seen:type_name -> google.protobuf.Timestamp
-	40, // 6: riskprofiler.correlator.v1.Finding.resolved_time:type_name -> google.protobuf.Timestamp
-	5,  // 7: riskprofiler.correlator.v1.Finding.triage:type_name -> riskprofiler.correlator.v1.Triage
-	40, // 8: riskprofiler.correlator.v1.Finding.due_time:type_name -> google.protobuf.Timestamp
+	7,  // 3: riskprofiler.correlator.v1.Finding.evidence:type_name -> riskprofiler.correlator.v1.FindingEvidence
+	43, // 4: riskprofiler.correlator.v1.Finding.first_seen:type_name -> google.protobuf.Timestamp
+	43, // 5: riskprofiler.correlator.v1.Finding.last_seen:type_name -> google.protobuf.Timestamp
+	43, // 6: riskprofiler.correlator.v1.Finding.resolved_time:type_name -> google.protobuf.Timestamp
+	8,  // 7: riskprofiler.correlator.v1.Finding.triage:type_name -> riskprofiler.correlator.v1.Triage
+	43, // 8: riskprofiler.correlator.v1.Finding.due_time:type_name -> google.protobuf.Timestamp
 	3,  // 9: riskprofiler.correlator.v1.Finding.matches:type_name -> riskprofiler.correlator.v1.VulnerabilityMatch
-	41, // 10: riskprofiler.correlator.v1.VulnerabilityMatch.cvss:type_name -> riskprofiler.model.v1.Cvss
-	42, // 11: riskprofiler.correlator.v1.VulnerabilityMatch.kev:type_name -> riskprofiler.model.v1.Kev
-	43, // 12: riskprofiler.correlator.v1.VulnerabilityMatch.epss:type_name -> riskprofiler.model.v1.Epss
-	44, // 13: riskprofiler.correlator.v1.VulnerabilityMatch.ssvc:type_name -> riskprofiler.model.v1.Ssvc
-	40, // 14: riskprofiler.correlator.v1.VulnerabilityMatch.since:type_name -> google.protobuf.Timestamp
-	45, // 15: riskprofiler.correlator.v1.FindingEvidence.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	40, // 16: riskprofiler.correlator.v1.FindingEvidence.seen:type_name -> google.protobuf.Timestamp
-	40, // 17: riskprofiler.correlator.v1.Triage.time:type_name -> google.protobuf.Timestamp
-	40, // 18: riskprofiler.correlator.v1.Triage.expire_time:type_name -> google.protobuf.Timestamp
-	38, // 19: riskprofiler.correlator.v1.Risk.severity:type_name -> riskprofiler.model.v1.Severity
-	7,  // 20: riskprofiler.correlator.v1.Risk.terms:type_name -> riskprofiler.correlator.v1.ScoreTerm
-	1,  // 21: riskprofiler.correlator.v1.Risk.state:type_name -> riskprofiler.correlator.v1.Risk.State
-	40, // 22: riskprofiler.correlator.v1.Risk.first_seen:type_name -> google.protobuf.Timestamp
-	40, // 23: riskprofiler.correlator.v1.Risk.last_seen:type_name -> google.protobuf.Timestamp
-	40, // 24: riskprofiler.correlator.v1.Risk.due_time:type_name -> google.protobuf.Timestamp
-	38, // 25: riskprofiler.correlator.v1.Check.severity:type_name -> riskprofiler.model.v1.Severity
-	9,  // 26: riskprofiler.correlator.v1.Check.holds:type_name -> riskprofiler.correlator.v1.CheckExample
-	9,  // 27: riskprofiler.correlator.v1.Check.not_holds:type_name -> riskprofiler.correlator.v1.CheckExample
-	40, // 28: riskprofiler.correlator.v1.Check.create_time:type_name -> google.protobuf.Timestamp
-	40, // 29: riskprofiler.correlator.v1.Check.update_time:type_name -> google.protobuf.Timestamp
-	10, // 30: riskprofiler.correlator.v1.Check.problem:type_name -> riskprofiler.correlator.v1.CheckProblem
-	46, // 31: riskprofiler.correlator.v1.CheckExample.fact:type_name -> google.protobuf.Struct
-	46, // 32: riskprofiler.correlator.v1.CheckExample.asset:type_name -> google.protobuf.Struct
-	40, // 33: riskprofiler.correlator.v1.CheckExample.now:type_name -> google.protobuf.Timestamp
-	40, // 34: riskprofiler.correlator.v1.CheckProblem.time:type_name -> google.protobuf.Timestamp
-	2,  // 35: riskprofiler.correlator.v1.ListFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
-	6,  // 36: riskprofiler.correlator.v1.ListRisksResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
-	6,  // 37: riskprofiler.correlator.v1.GetRiskResponse.risk:type_name -> riskprofiler.correlator.v1.Risk
-	2,  // 38: riskprofiler.correlator.v1.GetRiskResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
-	40, // 39: riskprofiler.correlator.v1.AcceptFindingRequest.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // 40: riskprofiler.correlator.v1.ListChecksResponse.checks:type_name -> riskprofiler.correlator.v1.Check
-	8,  // 41: riskprofiler.correlator.v1.CreateCheckRequest.check:type_name -> riskprofiler.correlator.v1.Check
-	8,  // 42: riskprofiler.correlator.v1.UpdateCheckRequest.check:type_name -> riskprofiler.correlator.v1.Check
-	8,  // 43: riskprofiler.correlator.v1.TestCheckRequest.check:type_name -> riskprofiler.correlator.v1.Check
-	40, // 44: riskprofiler.correlator.v1.Reevaluation.since:type_name -> google.protobuf.Timestamp
-	2,  // 45: riskprofiler.correlator.v1.GetAssetFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
-	6,  // 46: riskprofiler.correlator.v1.GetAssetFindingsResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
-	11, // 47: riskprofiler.correlator.v1.CorrelatorService.ListFindings:input_type -> riskprofiler.correlator.v1.ListFindingsRequest
-	13, // 48: riskprofiler.correlator.v1.CorrelatorService.GetFinding:input_type -> riskprofiler.correlator.v1.GetFindingRequest
-	14, // 49: riskprofiler.correlator.v1.CorrelatorService.ListRisks:input_type -> riskprofiler.correlator.v1.ListRisksRequest
-	16, // 50: riskprofiler.correlator.v1.CorrelatorService.GetRisk:input_type -> riskprofiler.correlator.v1.GetRiskRequest
-	18, // 51: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:input_type -> riskprofiler.correlator.v1.AcceptFindingRequest
-	19, // 52: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:input_type -> riskprofiler.correlator.v1.MarkFalsePositiveRequest
-	20, // 53: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:input_type -> riskprofiler.correlator.v1.ReopenFindingRequest
-	21, // 54: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:input_type -> riskprofiler.correlator.v1.ReevaluateRequest
-	23, // 55: riskprofiler.correlator.v1.CorrelatorService.ListChecks:input_type -> riskprofiler.correlator.v1.ListChecksRequest
-	25, // 56: riskprofiler.correlator.v1.CorrelatorService.GetCheck:input_type -> riskprofiler.correlator.v1.GetCheckRequest
-	26, // 57: riskprofiler.correlator.v1.CorrelatorService.CreateCheck:input_type -> riskprofiler.correlator.v1.CreateCheckRequest
-	27, // 58: riskprofiler.correlator.v1.CorrelatorService.UpdateCheck:input_type -> riskprofiler.correlator.v1.UpdateCheckRequest
-	28, // 59: riskprofiler.correlator.v1.CorrelatorService.DeleteCheck:input_type -> riskprofiler.correlator.v1.DeleteCheckRequest
-	29, // 60: riskprofiler.correlator.v1.CorrelatorService.TestCheck:input_type -> riskprofiler.correlator.v1.TestCheckRequest
-	31, // 61: riskprofiler.correlator.v1.CorrelatorService.DisableCheck:input_type -> riskprofiler.correlator.v1.DisableCheckRequest
-	32, // 62: riskprofiler.correlator.v1.CorrelatorService.EnableCheck:input_type -> riskprofiler.correlator.v1.EnableCheckRequest
-	36, // 63: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:input_type -> riskprofiler.correlator.v1.GetAssetFindingsRequest
-	34, // 64: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:input_type -> riskprofiler.correlator.v1.EvaluateAssessmentRequest
-	12, // 65: riskprofiler.correlator.v1.CorrelatorService.ListFindings:output_type -> riskprofiler.correlator.v1.ListFindingsResponse
-	2,  // 66: riskprofiler.correlator.v1.CorrelatorService.GetFinding:output_type -> riskprofiler.correlator.v1.Finding
-	15, // 67: riskprofiler.correlator.v1.CorrelatorService.ListRisks:output_type -> riskprofiler.correlator.v1.ListRisksResponse
-	17, // 68: riskprofiler.correlator.v1.CorrelatorService.GetRisk:output_type -> riskprofiler.correlator.v1.GetRiskResponse
-	2,  // 69: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:output_type -> riskprofiler.correlator.v1.Finding
-	2,  // 70: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:output_type -> riskprofiler.correlator.v1.Finding
-	2,  // 71: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:output_type -> riskprofiler.correlator.v1.Finding
-	22, // 72: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:output_type -> riskprofiler.correlator.v1.ReevaluateResponse
-	24, // 73: riskprofiler.correlator.v1.CorrelatorService.ListChecks:output_type -> riskprofiler.correlator.v1.ListChecksResponse
-	8,  // 74: riskprofiler.correlator.v1.CorrelatorService.GetCheck:output_type -> riskprofiler.correlator.v1.Check
-	8,  // 75: riskprofiler.correlator.v1.CorrelatorService.CreateCheck:output_type -> riskprofiler.correlator.v1.Check
-	8,  // 76: riskprofiler.correlator.v1.CorrelatorService.UpdateCheck:output_type -> riskprofiler.correlator.v1.Check
-	47, // 77: riskprofiler.correlator.v1.CorrelatorService.DeleteCheck:output_type -> google.protobuf.Empty
-	30, // 78: riskprofiler.correlator.v1.CorrelatorService.TestCheck:output_type -> riskprofiler.correlator.v1.TestCheckResponse
-	8,  // 79: riskprofiler.correlator.v1.CorrelatorService.DisableCheck:output_type -> riskprofiler.correlator.v1.Check
-	8,  // 80: riskprofiler.correlator.v1.CorrelatorService.EnableCheck:output_type -> riskprofiler.correlator.v1.Check
-	37, // 81: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:output_type -> riskprofiler.correlator.v1.GetAssetFindingsResponse
-	35, // 82: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:output_type -> riskprofiler.correlator.v1.EvaluateAssessmentResponse
-	65, // [65:83] is the sub-list for method output_type
-	47, // [47:65] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	44, // 10: riskprofiler.correlator.v1.VulnerabilityMatch.cvss:type_name -> riskprofiler.model.v1.Cvss
+	45, // 11: riskprofiler.correlator.v1.VulnerabilityMatch.kev:type_name -> riskprofiler.model.v1.Kev
+	46, // 12: riskprofiler.correlator.v1.VulnerabilityMatch.epss:type_name -> riskprofiler.model.v1.Epss
+	47, // 13: riskprofiler.correlator.v1.VulnerabilityMatch.ssvc:type_name -> riskprofiler.model.v1.Ssvc
+	43, // 14: riskprofiler.correlator.v1.VulnerabilityMatch.since:type_name -> google.protobuf.Timestamp
+	5,  // 15: riskprofiler.correlator.v1.OtherFacts.open_ports:type_name -> riskprofiler.correlator.v1.OpenPort
+	6,  // 16: riskprofiler.correlator.v1.OtherFacts.reach:type_name -> riskprofiler.correlator.v1.Reach
+	48, // 17: riskprofiler.correlator.v1.OtherFacts.cloud:type_name -> riskprofiler.model.v1.CloudFact
+	43, // 18: riskprofiler.correlator.v1.OtherFacts.ports_at:type_name -> google.protobuf.Timestamp
+	49, // 19: riskprofiler.correlator.v1.OpenPort.transport:type_name -> riskprofiler.model.v1.Transport
+	50, // 20: riskprofiler.correlator.v1.Reach.rule:type_name -> riskprofiler.model.v1.CloudIngress
+	5,  // 21: riskprofiler.correlator.v1.Reach.answering:type_name -> riskprofiler.correlator.v1.OpenPort
+	51, // 22: riskprofiler.correlator.v1.FindingEvidence.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	43, // 23: riskprofiler.correlator.v1.FindingEvidence.seen:type_name -> google.protobuf.Timestamp
+	43, // 24: riskprofiler.correlator.v1.Triage.time:type_name -> google.protobuf.Timestamp
+	43, // 25: riskprofiler.correlator.v1.Triage.expire_time:type_name -> google.protobuf.Timestamp
+	41, // 26: riskprofiler.correlator.v1.Risk.severity:type_name -> riskprofiler.model.v1.Severity
+	10, // 27: riskprofiler.correlator.v1.Risk.terms:type_name -> riskprofiler.correlator.v1.ScoreTerm
+	1,  // 28: riskprofiler.correlator.v1.Risk.state:type_name -> riskprofiler.correlator.v1.Risk.State
+	43, // 29: riskprofiler.correlator.v1.Risk.first_seen:type_name -> google.protobuf.Timestamp
+	43, // 30: riskprofiler.correlator.v1.Risk.last_seen:type_name -> google.protobuf.Timestamp
+	43, // 31: riskprofiler.correlator.v1.Risk.due_time:type_name -> google.protobuf.Timestamp
+	41, // 32: riskprofiler.correlator.v1.Check.severity:type_name -> riskprofiler.model.v1.Severity
+	12, // 33: riskprofiler.correlator.v1.Check.holds:type_name -> riskprofiler.correlator.v1.CheckExample
+	12, // 34: riskprofiler.correlator.v1.Check.not_holds:type_name -> riskprofiler.correlator.v1.CheckExample
+	43, // 35: riskprofiler.correlator.v1.Check.create_time:type_name -> google.protobuf.Timestamp
+	43, // 36: riskprofiler.correlator.v1.Check.update_time:type_name -> google.protobuf.Timestamp
+	13, // 37: riskprofiler.correlator.v1.Check.problem:type_name -> riskprofiler.correlator.v1.CheckProblem
+	52, // 38: riskprofiler.correlator.v1.CheckExample.fact:type_name -> google.protobuf.Struct
+	52, // 39: riskprofiler.correlator.v1.CheckExample.asset:type_name -> google.protobuf.Struct
+	43, // 40: riskprofiler.correlator.v1.CheckExample.now:type_name -> google.protobuf.Timestamp
+	52, // 41: riskprofiler.correlator.v1.CheckExample.others:type_name -> google.protobuf.Struct
+	43, // 42: riskprofiler.correlator.v1.CheckProblem.time:type_name -> google.protobuf.Timestamp
+	2,  // 43: riskprofiler.correlator.v1.ListFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
+	9,  // 44: riskprofiler.correlator.v1.ListRisksResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
+	9,  // 45: riskprofiler.correlator.v1.GetRiskResponse.risk:type_name -> riskprofiler.correlator.v1.Risk
+	2,  // 46: riskprofiler.correlator.v1.GetRiskResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
+	43, // 47: riskprofiler.correlator.v1.AcceptFindingRequest.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 48: riskprofiler.correlator.v1.ListChecksResponse.checks:type_name -> riskprofiler.correlator.v1.Check
+	11, // 49: riskprofiler.correlator.v1.CreateCheckRequest.check:type_name -> riskprofiler.correlator.v1.Check
+	11, // 50: riskprofiler.correlator.v1.UpdateCheckRequest.check:type_name -> riskprofiler.correlator.v1.Check
+	11, // 51: riskprofiler.correlator.v1.TestCheckRequest.check:type_name -> riskprofiler.correlator.v1.Check
+	43, // 52: riskprofiler.correlator.v1.Reevaluation.since:type_name -> google.protobuf.Timestamp
+	2,  // 53: riskprofiler.correlator.v1.GetAssetFindingsResponse.findings:type_name -> riskprofiler.correlator.v1.Finding
+	9,  // 54: riskprofiler.correlator.v1.GetAssetFindingsResponse.risks:type_name -> riskprofiler.correlator.v1.Risk
+	14, // 55: riskprofiler.correlator.v1.CorrelatorService.ListFindings:input_type -> riskprofiler.correlator.v1.ListFindingsRequest
+	16, // 56: riskprofiler.correlator.v1.CorrelatorService.GetFinding:input_type -> riskprofiler.correlator.v1.GetFindingRequest
+	17, // 57: riskprofiler.correlator.v1.CorrelatorService.ListRisks:input_type -> riskprofiler.correlator.v1.ListRisksRequest
+	19, // 58: riskprofiler.correlator.v1.CorrelatorService.GetRisk:input_type -> riskprofiler.correlator.v1.GetRiskRequest
+	21, // 59: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:input_type -> riskprofiler.correlator.v1.AcceptFindingRequest
+	22, // 60: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:input_type -> riskprofiler.correlator.v1.MarkFalsePositiveRequest
+	23, // 61: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:input_type -> riskprofiler.correlator.v1.ReopenFindingRequest
+	24, // 62: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:input_type -> riskprofiler.correlator.v1.ReevaluateRequest
+	26, // 63: riskprofiler.correlator.v1.CorrelatorService.ListChecks:input_type -> riskprofiler.correlator.v1.ListChecksRequest
+	28, // 64: riskprofiler.correlator.v1.CorrelatorService.GetCheck:input_type -> riskprofiler.correlator.v1.GetCheckRequest
+	29, // 65: riskprofiler.correlator.v1.CorrelatorService.CreateCheck:input_type -> riskprofiler.correlator.v1.CreateCheckRequest
+	30, // 66: riskprofiler.correlator.v1.CorrelatorService.UpdateCheck:input_type -> riskprofiler.correlator.v1.UpdateCheckRequest
+	31, // 67: riskprofiler.correlator.v1.CorrelatorService.DeleteCheck:input_type -> riskprofiler.correlator.v1.DeleteCheckRequest
+	32, // 68: riskprofiler.correlator.v1.CorrelatorService.TestCheck:input_type -> riskprofiler.correlator.v1.TestCheckRequest
+	34, // 69: riskprofiler.correlator.v1.CorrelatorService.DisableCheck:input_type -> riskprofiler.correlator.v1.DisableCheckRequest
+	35, // 70: riskprofiler.correlator.v1.CorrelatorService.EnableCheck:input_type -> riskprofiler.correlator.v1.EnableCheckRequest
+	39, // 71: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:input_type -> riskprofiler.correlator.v1.GetAssetFindingsRequest
+	37, // 72: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:input_type -> riskprofiler.correlator.v1.EvaluateAssessmentRequest
+	15, // 73: riskprofiler.correlator.v1.CorrelatorService.ListFindings:output_type -> riskprofiler.correlator.v1.ListFindingsResponse
+	2,  // 74: riskprofiler.correlator.v1.CorrelatorService.GetFinding:output_type -> riskprofiler.correlator.v1.Finding
+	18, // 75: riskprofiler.correlator.v1.CorrelatorService.ListRisks:output_type -> riskprofiler.correlator.v1.ListRisksResponse
+	20, // 76: riskprofiler.correlator.v1.CorrelatorService.GetRisk:output_type -> riskprofiler.correlator.v1.GetRiskResponse
+	2,  // 77: riskprofiler.correlator.v1.CorrelatorService.AcceptFinding:output_type -> riskprofiler.correlator.v1.Finding
+	2,  // 78: riskprofiler.correlator.v1.CorrelatorService.MarkFalsePositive:output_type -> riskprofiler.correlator.v1.Finding
+	2,  // 79: riskprofiler.correlator.v1.CorrelatorService.ReopenFinding:output_type -> riskprofiler.correlator.v1.Finding
+	25, // 80: riskprofiler.correlator.v1.CorrelatorService.Reevaluate:output_type -> riskprofiler.correlator.v1.ReevaluateResponse
+	27, // 81: riskprofiler.correlator.v1.CorrelatorService.ListChecks:output_type -> riskprofiler.correlator.v1.ListChecksResponse
+	11, // 82: riskprofiler.correlator.v1.CorrelatorService.GetCheck:output_type -> riskprofiler.correlator.v1.Check
+	11, // 83: riskprofiler.correlator.v1.CorrelatorService.CreateCheck:output_type -> riskprofiler.correlator.v1.Check
+	11, // 84: riskprofiler.correlator.v1.CorrelatorService.UpdateCheck:output_type -> riskprofiler.correlator.v1.Check
+	53, // 85: riskprofiler.correlator.v1.CorrelatorService.DeleteCheck:output_type -> google.protobuf.Empty
+	33, // 86: riskprofiler.correlator.v1.CorrelatorService.TestCheck:output_type -> riskprofiler.correlator.v1.TestCheckResponse
+	11, // 87: riskprofiler.correlator.v1.CorrelatorService.DisableCheck:output_type -> riskprofiler.correlator.v1.Check
+	11, // 88: riskprofiler.correlator.v1.CorrelatorService.EnableCheck:output_type -> riskprofiler.correlator.v1.Check
+	40, // 89: riskprofiler.correlator.v1.CorrelatorService.GetAssetFindings:output_type -> riskprofiler.correlator.v1.GetAssetFindingsResponse
+	38, // 90: riskprofiler.correlator.v1.CorrelatorService.EvaluateAssessment:output_type -> riskprofiler.correlator.v1.EvaluateAssessmentResponse
+	73, // [73:91] is the sub-list for method output_type
+	55, // [55:73] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_correlator_v1_correlator_service_proto_init() }
@@ -3332,7 +3622,7 @@ func file_riskprofiler_correlator_v1_correlator_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc), len(file_riskprofiler_correlator_v1_correlator_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   36,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

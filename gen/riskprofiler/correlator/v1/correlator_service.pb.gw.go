@@ -405,6 +405,45 @@ func local_request_CorrelatorService_GetCheck_0(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
+func request_CorrelatorService_GetCheck_1(ctx context.Context, marshaler runtime.Marshaler, client CorrelatorServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetCheckRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["name"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "name")
+	}
+	protoReq.Name, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.GetCheck(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_CorrelatorService_GetCheck_1(ctx context.Context, marshaler runtime.Marshaler, server CorrelatorServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetCheckRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["name"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "name")
+	}
+	protoReq.Name, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	msg, err := server.GetCheck(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 func request_CorrelatorService_CreateCheck_0(ctx context.Context, marshaler runtime.Marshaler, client CorrelatorServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq CreateCheckRequest
@@ -864,7 +903,7 @@ func RegisterCorrelatorServiceHandlerServer(ctx context.Context, mux *runtime.Se
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/riskprofiler.correlator.v1.CorrelatorService/GetCheck", runtime.WithHTTPPathPattern("/v1/{name=checks/**}"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/riskprofiler.correlator.v1.CorrelatorService/GetCheck", runtime.WithHTTPPathPattern("/v1/{name=checks/*}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -877,6 +916,26 @@ func RegisterCorrelatorServiceHandlerServer(ctx context.Context, mux *runtime.Se
 			return
 		}
 		forward_CorrelatorService_GetCheck_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodGet, pattern_CorrelatorService_GetCheck_1, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/riskprofiler.correlator.v1.CorrelatorService/GetCheck", runtime.WithHTTPPathPattern("/v1/{name=checks/custom/*}"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_CorrelatorService_GetCheck_1(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_CorrelatorService_GetCheck_1(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
 	mux.Handle(http.MethodPost, pattern_CorrelatorService_CreateCheck_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
@@ -1215,7 +1274,7 @@ func RegisterCorrelatorServiceHandlerClient(ctx context.Context, mux *runtime.Se
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/riskprofiler.correlator.v1.CorrelatorService/GetCheck", runtime.WithHTTPPathPattern("/v1/{name=checks/**}"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/riskprofiler.correlator.v1.CorrelatorService/GetCheck", runtime.WithHTTPPathPattern("/v1/{name=checks/*}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -1227,6 +1286,23 @@ func RegisterCorrelatorServiceHandlerClient(ctx context.Context, mux *runtime.Se
 			return
 		}
 		forward_CorrelatorService_GetCheck_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodGet, pattern_CorrelatorService_GetCheck_1, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/riskprofiler.correlator.v1.CorrelatorService/GetCheck", runtime.WithHTTPPathPattern("/v1/{name=checks/custom/*}"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_CorrelatorService_GetCheck_1(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_CorrelatorService_GetCheck_1(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
 	mux.Handle(http.MethodPost, pattern_CorrelatorService_CreateCheck_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
@@ -1360,7 +1436,8 @@ var (
 	pattern_CorrelatorService_ReopenFinding_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "findings", "name"}, "reopen"))
 	pattern_CorrelatorService_Reevaluate_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "findings"}, "reevaluate"))
 	pattern_CorrelatorService_ListChecks_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "checks"}, ""))
-	pattern_CorrelatorService_GetCheck_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 3, 0, 4, 2, 5, 2}, []string{"v1", "checks", "name"}, ""))
+	pattern_CorrelatorService_GetCheck_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "checks", "name"}, ""))
+	pattern_CorrelatorService_GetCheck_1          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 3, 5, 3}, []string{"v1", "checks", "custom", "name"}, ""))
 	pattern_CorrelatorService_CreateCheck_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "checks"}, ""))
 	pattern_CorrelatorService_UpdateCheck_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 3, 5, 3}, []string{"v1", "checks", "custom", "check.name"}, ""))
 	pattern_CorrelatorService_DeleteCheck_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 2, 2, 1, 0, 4, 3, 5, 3}, []string{"v1", "checks", "custom", "name"}, ""))
@@ -1381,6 +1458,7 @@ var (
 	forward_CorrelatorService_Reevaluate_0        = runtime.ForwardResponseMessage
 	forward_CorrelatorService_ListChecks_0        = runtime.ForwardResponseMessage
 	forward_CorrelatorService_GetCheck_0          = runtime.ForwardResponseMessage
+	forward_CorrelatorService_GetCheck_1          = runtime.ForwardResponseMessage
 	forward_CorrelatorService_CreateCheck_0       = runtime.ForwardResponseMessage
 	forward_CorrelatorService_UpdateCheck_0       = runtime.ForwardResponseMessage
 	forward_CorrelatorService_DeleteCheck_0       = runtime.ForwardResponseMessage

@@ -48,7 +48,9 @@ type CloudFact struct {
 	// Settings that checks read, by name: "encryption", "minimum-tls", "web-acl", "engine", ...
 	Settings map[string]string `protobuf:"bytes,14,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What it points to: origins, record targets, attached resources.
-	PointsTo      []string `protobuf:"bytes,15,rep,name=points_to,json=pointsTo,proto3" json:"points_to,omitempty"`
+	PointsTo []string `protobuf:"bytes,15,rep,name=points_to,json=pointsTo,proto3" json:"points_to,omitempty"`
+	// When it ends by itself: a registration, a certificate. Unset for what has no end.
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=expires,proto3" json:"expires,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,6 +190,13 @@ func (x *CloudFact) GetPointsTo() []string {
 	return nil
 }
 
+func (x *CloudFact) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
 // CloudIngress is one inbound rule.
 type CloudIngress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -271,7 +280,7 @@ var File_riskprofiler_model_v1_cloud_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_cloud_proto_rawDesc = "" +
 	"\n" +
-	"!riskprofiler/model/v1/cloud.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x05\n" +
+	"!riskprofiler/model/v1/cloud.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd4\x05\n" +
 	"\tCloudFact\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -288,7 +297,8 @@ const file_riskprofiler_model_v1_cloud_proto_rawDesc = "" +
 	"\aingress\x18\f \x03(\v2#.riskprofiler.model.v1.CloudIngressR\aingress\x124\n" +
 	"\acreated\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12J\n" +
 	"\bsettings\x18\x0e \x03(\v2..riskprofiler.model.v1.CloudFact.SettingsEntryR\bsettings\x12\x1b\n" +
-	"\tpoints_to\x18\x0f \x03(\tR\bpointsTo\x1a7\n" +
+	"\tpoints_to\x18\x0f \x03(\tR\bpointsTo\x124\n" +
+	"\aexpires\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +
@@ -327,11 +337,12 @@ var file_riskprofiler_model_v1_cloud_proto_depIdxs = []int32{
 	1, // 1: riskprofiler.model.v1.CloudFact.ingress:type_name -> riskprofiler.model.v1.CloudIngress
 	4, // 2: riskprofiler.model.v1.CloudFact.created:type_name -> google.protobuf.Timestamp
 	3, // 3: riskprofiler.model.v1.CloudFact.settings:type_name -> riskprofiler.model.v1.CloudFact.SettingsEntry
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 4: riskprofiler.model.v1.CloudFact.expires:type_name -> google.protobuf.Timestamp
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_cloud_proto_init() }

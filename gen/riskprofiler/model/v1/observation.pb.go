@@ -2448,7 +2448,7 @@ type HttpFact struct {
 	InsecureForm bool `protobuf:"varint,15,opt,name=insecure_form,json=insecureForm,proto3" json:"insecure_form,omitempty"`
 	// Scripts, styles or frames from plain http on a page served over TLS.
 	MixedContent []string `protobuf:"bytes,16,rep,name=mixed_content,json=mixedContent,proto3" json:"mixed_content,omitempty"`
-	// A CORS answer to a foreign origin.
+	// A CORS answer to a foreign origin, or to one that only looks like a trusted one.
 	Cors *CorsFact `protobuf:"bytes,17,opt,name=cors,proto3" json:"cors,omitempty"`
 	// The TRACE method echoes the request.
 	TraceEnabled bool `protobuf:"varint,18,opt,name=trace_enabled,json=traceEnabled,proto3" json:"trace_enabled,omitempty"`
@@ -2456,7 +2456,8 @@ type HttpFact struct {
 	BasicAuth bool `protobuf:"varint,19,opt,name=basic_auth,json=basicAuth,proto3" json:"basic_auth,omitempty"`
 	// MurmurHash3 of the favicon as Shodan computes it; 0 if there is none.
 	FaviconHash int32 `protobuf:"varint,20,opt,name=favicon_hash,json=faviconHash,proto3" json:"favicon_hash,omitempty"`
-	SecurityTxt bool  `protobuf:"varint,21,opt,name=security_txt,json=securityTxt,proto3" json:"security_txt,omitempty"`
+	// A security.txt that names a contact lies at its place, or a redirect there leads to one.
+	SecurityTxt bool `protobuf:"varint,21,opt,name=security_txt,json=securityTxt,proto3" json:"security_txt,omitempty"`
 	// The redirect chain does not end, or is longer than 5.
 	RedirectLoop bool `protobuf:"varint,22,opt,name=redirect_loop,json=redirectLoop,proto3" json:"redirect_loop,omitempty"`
 	// Default page of a server or framework: "nginx", "apache", "iis", ...
@@ -2469,6 +2470,22 @@ type HttpFact struct {
 	Port      uint32 `protobuf:"varint,27,opt,name=port,proto3" json:"port,omitempty"`
 	// The body broke the decompression ratio or size bound.
 	DecompressionBomb bool `protobuf:"varint,28,opt,name=decompression_bomb,json=decompressionBomb,proto3" json:"decompression_bomb,omitempty"`
+	// What the security.txt says; unset where none was found or nobody asked.
+	SecurityTxtFile *SecurityTxt `protobuf:"bytes,29,opt,name=security_txt_file,json=securityTxtFile,proto3" json:"security_txt_file,omitempty"`
+	// Images, audio and video from plain http on a page served over TLS.
+	MixedPassive []string `protobuf:"bytes,30,rep,name=mixed_passive,json=mixedPassive,proto3" json:"mixed_passive,omitempty"`
+	// A form with a password field that is sent as part of the address (method="get").
+	PasswordInUrl bool `protobuf:"varint,31,opt,name=password_in_url,json=passwordInUrl,proto3" json:"password_in_url,omitempty"`
+	// Methods that OPTIONS names, sorted; at most 20.
+	Methods []string `protobuf:"bytes,32,rep,name=methods,proto3" json:"methods,omitempty"`
+	// OPTIONS announces WebDAV (RFC 4918 section 10.1).
+	Webdav bool `protobuf:"varint,33,opt,name=webdav,proto3" json:"webdav,omitempty"`
+	// Where Alt-Svc offers HTTP/3, such as ":443" (RFC 7838); empty where it does not.
+	Http3 string `protobuf:"bytes,34,opt,name=http3,proto3" json:"http3,omitempty"`
+	// Hosts of other sites that scripts and styles are loaded from, sorted by host; at most 50.
+	ForeignResources []*ForeignResource `protobuf:"bytes,35,rep,name=foreign_resources,json=foreignResources,proto3" json:"foreign_resources,omitempty"`
+	// The page as a browser shows it; unset where the operator installed none.
+	Screenshot *Screenshot `protobuf:"bytes,36,opt,name=screenshot,proto3" json:"screenshot,omitempty"`
 	// Grade by Mozilla's HTTP Observatory; unset where the answer is no page of its own.
 	Observatory   *ObservatoryFact `protobuf:"bytes,40,opt,name=observatory,proto3" json:"observatory,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2701,6 +2718,62 @@ func (x *HttpFact) GetDecompressionBomb() bool {
 	return false
 }
 
+func (x *HttpFact) GetSecurityTxtFile() *SecurityTxt {
+	if x != nil {
+		return x.SecurityTxtFile
+	}
+	return nil
+}
+
+func (x *HttpFact) GetMixedPassive() []string {
+	if x != nil {
+		return x.MixedPassive
+	}
+	return nil
+}
+
+func (x *HttpFact) GetPasswordInUrl() bool {
+	if x != nil {
+		return x.PasswordInUrl
+	}
+	return false
+}
+
+func (x *HttpFact) GetMethods() []string {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+func (x *HttpFact) GetWebdav() bool {
+	if x != nil {
+		return x.Webdav
+	}
+	return false
+}
+
+func (x *HttpFact) GetHttp3() string {
+	if x != nil {
+		return x.Http3
+	}
+	return ""
+}
+
+func (x *HttpFact) GetForeignResources() []*ForeignResource {
+	if x != nil {
+		return x.ForeignResources
+	}
+	return nil
+}
+
+func (x *HttpFact) GetScreenshot() *Screenshot {
+	if x != nil {
+		return x.Screenshot
+	}
+	return nil
+}
+
 func (x *HttpFact) GetObservatory() *ObservatoryFact {
 	if x != nil {
 		return x.Observatory
@@ -2770,7 +2843,11 @@ type Cookie struct {
 	// "Strict", "Lax", "None" or empty.
 	SameSite string `protobuf:"bytes,4,opt,name=same_site,json=sameSite,proto3" json:"same_site,omitempty"`
 	// The name looks like a session.
-	Session       bool `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
+	Session bool `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
+	// Domain attribute in lower case, without a leading dot; empty: the host alone.
+	Domain string `protobuf:"bytes,6,opt,name=domain,proto3" json:"domain,omitempty"`
+	// Path attribute.
+	Path          string `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2838,6 +2915,20 @@ func (x *Cookie) GetSession() bool {
 		return x.Session
 	}
 	return false
+}
+
+func (x *Cookie) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *Cookie) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
 }
 
 // Technology is a product a web application is built with.
@@ -2908,8 +2999,10 @@ type CorsFact struct {
 	AllowOrigin       string `protobuf:"bytes,1,opt,name=allow_origin,json=allowOrigin,proto3" json:"allow_origin,omitempty"`
 	ReflectsOrigin    bool   `protobuf:"varint,2,opt,name=reflects_origin,json=reflectsOrigin,proto3" json:"reflects_origin,omitempty"`
 	AllowsCredentials bool   `protobuf:"varint,3,opt,name=allows_credentials,json=allowsCredentials,proto3" json:"allows_credentials,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Origins that only look like trusted ones and were allowed all the same. Not asked for where every origin is reflected.
+	Trusts        []*CorsTrust `protobuf:"bytes,4,rep,name=trusts,proto3" json:"trusts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CorsFact) Reset() {
@@ -2963,17 +3056,25 @@ func (x *CorsFact) GetAllowsCredentials() bool {
 	return false
 }
 
+func (x *CorsFact) GetTrusts() []*CorsTrust {
+	if x != nil {
+		return x.Trusts
+	}
+	return nil
+}
+
 // ExposureFact is a path that should not answer, confirmed against the application's catch-all answer.
 type ExposureFact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Url   string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
 	Path  string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	// git, svn, env, backup, directory-listing, ds-store, phpinfo, server-status, actuator, private-key, database-dump,
-	// wp-config, htpasswd, aws-credentials, docker-compose, debug-vars, graphql-playground, swagger.
+	// A class of data/exposures.json in the probe http: git, svn, env, backup, panel, open-console, installer, ...
 	Kind   string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	Status uint32 `protobuf:"varint,4,opt,name=status,proto3" json:"status,omitempty"`
-	// What in the answer proves it.
-	Proof         string `protobuf:"bytes,5,opt,name=proof,proto3" json:"proof,omitempty"`
+	// What in the answer proves it; it repeats no secret.
+	Proof string `protobuf:"bytes,5,opt,name=proof,proto3" json:"proof,omitempty"`
+	// The product whose page it is, such as "Jenkins"; empty for plain files.
+	Product       string `protobuf:"bytes,6,opt,name=product,proto3" json:"product,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3039,6 +3140,13 @@ func (x *ExposureFact) GetStatus() uint32 {
 func (x *ExposureFact) GetProof() string {
 	if x != nil {
 		return x.Proof
+	}
+	return ""
+}
+
+func (x *ExposureFact) GetProduct() string {
+	if x != nil {
+		return x.Product
 	}
 	return ""
 }
@@ -3305,7 +3413,7 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"name_count\x18\x18 \x01(\rR\tnameCount\x12\x18\n" +
 	"\aversion\x18\x19 \x01(\rR\aversion\x12-\n" +
 	"\x12revocation_pointer\x18\x1a \x01(\bR\x11revocationPointer\x12\x1c\n" +
-	"\tmalformed\x18\x1b \x01(\bR\tmalformed\"\x9a\t\n" +
+	"\tmalformed\x18\x1b \x01(\bR\tmalformed\"\x97\f\n" +
 	"\bHttpFact\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x1b\n" +
@@ -3339,35 +3447,49 @@ const file_riskprofiler_model_v1_observation_proto_rawDesc = "" +
 	"debug_page\x18\x19 \x01(\tR\tdebugPage\x12\x18\n" +
 	"\aaddress\x18\x1a \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x1b \x01(\rR\x04port\x12-\n" +
-	"\x12decompression_bomb\x18\x1c \x01(\bR\x11decompressionBomb\x12H\n" +
+	"\x12decompression_bomb\x18\x1c \x01(\bR\x11decompressionBomb\x12N\n" +
+	"\x11security_txt_file\x18\x1d \x01(\v2\".riskprofiler.model.v1.SecurityTxtR\x0fsecurityTxtFile\x12#\n" +
+	"\rmixed_passive\x18\x1e \x03(\tR\fmixedPassive\x12&\n" +
+	"\x0fpassword_in_url\x18\x1f \x01(\bR\rpasswordInUrl\x12\x18\n" +
+	"\amethods\x18  \x03(\tR\amethods\x12\x16\n" +
+	"\x06webdav\x18! \x01(\bR\x06webdav\x12\x14\n" +
+	"\x05http3\x18\" \x01(\tR\x05http3\x12S\n" +
+	"\x11foreign_resources\x18# \x03(\v2&.riskprofiler.model.v1.ForeignResourceR\x10foreignResources\x12A\n" +
+	"\n" +
+	"screenshot\x18$ \x01(\v2!.riskprofiler.model.v1.ScreenshotR\n" +
+	"screenshot\x12H\n" +
 	"\vobservatory\x18( \x01(\v2&.riskprofiler.model.v1.ObservatoryFactR\vobservatory\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\">\n" +
 	"\bRedirect\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x1a\n" +
-	"\blocation\x18\x02 \x01(\tR\blocation\"\x88\x01\n" +
+	"\blocation\x18\x02 \x01(\tR\blocation\"\xb4\x01\n" +
 	"\x06Cookie\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06secure\x18\x02 \x01(\bR\x06secure\x12\x1b\n" +
 	"\thttp_only\x18\x03 \x01(\bR\bhttpOnly\x12\x1b\n" +
 	"\tsame_site\x18\x04 \x01(\tR\bsameSite\x12\x18\n" +
-	"\asession\x18\x05 \x01(\bR\asession\"L\n" +
+	"\asession\x18\x05 \x01(\bR\asession\x12\x16\n" +
+	"\x06domain\x18\x06 \x01(\tR\x06domain\x12\x12\n" +
+	"\x04path\x18\a \x01(\tR\x04path\"L\n" +
 	"\n" +
 	"Technology\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
-	"\x03cpe\x18\x03 \x01(\tR\x03cpe\"\x85\x01\n" +
+	"\x03cpe\x18\x03 \x01(\tR\x03cpe\"\xbf\x01\n" +
 	"\bCorsFact\x12!\n" +
 	"\fallow_origin\x18\x01 \x01(\tR\vallowOrigin\x12'\n" +
 	"\x0freflects_origin\x18\x02 \x01(\bR\x0ereflectsOrigin\x12-\n" +
-	"\x12allows_credentials\x18\x03 \x01(\bR\x11allowsCredentials\"v\n" +
+	"\x12allows_credentials\x18\x03 \x01(\bR\x11allowsCredentials\x128\n" +
+	"\x06trusts\x18\x04 \x03(\v2 .riskprofiler.model.v1.CorsTrustR\x06trusts\"\x90\x01\n" +
 	"\fExposureFact\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06status\x18\x04 \x01(\rR\x06status\x12\x14\n" +
-	"\x05proof\x18\x05 \x01(\tR\x05proofBHZFgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1;modelv1b\x06proto3"
+	"\x05proof\x18\x05 \x01(\tR\x05proof\x12\x18\n" +
+	"\aproduct\x18\x06 \x01(\tR\aproductBHZFgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1;modelv1b\x06proto3"
 
 var (
 	file_riskprofiler_model_v1_observation_proto_rawDescOnce sync.Once
@@ -3434,7 +3556,11 @@ var file_riskprofiler_model_v1_observation_proto_goTypes = []any{
 	(*OcspStaple)(nil),            // 48: riskprofiler.model.v1.OcspStaple
 	(*Sct)(nil),                   // 49: riskprofiler.model.v1.Sct
 	(*TlsGrade)(nil),              // 50: riskprofiler.model.v1.TlsGrade
-	(*ObservatoryFact)(nil),       // 51: riskprofiler.model.v1.ObservatoryFact
+	(*SecurityTxt)(nil),           // 51: riskprofiler.model.v1.SecurityTxt
+	(*ForeignResource)(nil),       // 52: riskprofiler.model.v1.ForeignResource
+	(*Screenshot)(nil),            // 53: riskprofiler.model.v1.Screenshot
+	(*ObservatoryFact)(nil),       // 54: riskprofiler.model.v1.ObservatoryFact
+	(*CorsTrust)(nil),             // 55: riskprofiler.model.v1.CorsTrust
 }
 var file_riskprofiler_model_v1_observation_proto_depIdxs = []int32{
 	22, // 0: riskprofiler.model.v1.Observation.asset_kind:type_name -> riskprofiler.model.v1.AssetKind
@@ -3491,12 +3617,16 @@ var file_riskprofiler_model_v1_observation_proto_depIdxs = []int32{
 	16, // 51: riskprofiler.model.v1.HttpFact.cookies:type_name -> riskprofiler.model.v1.Cookie
 	17, // 52: riskprofiler.model.v1.HttpFact.technologies:type_name -> riskprofiler.model.v1.Technology
 	18, // 53: riskprofiler.model.v1.HttpFact.cors:type_name -> riskprofiler.model.v1.CorsFact
-	51, // 54: riskprofiler.model.v1.HttpFact.observatory:type_name -> riskprofiler.model.v1.ObservatoryFact
-	55, // [55:55] is the sub-list for method output_type
-	55, // [55:55] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	51, // 54: riskprofiler.model.v1.HttpFact.security_txt_file:type_name -> riskprofiler.model.v1.SecurityTxt
+	52, // 55: riskprofiler.model.v1.HttpFact.foreign_resources:type_name -> riskprofiler.model.v1.ForeignResource
+	53, // 56: riskprofiler.model.v1.HttpFact.screenshot:type_name -> riskprofiler.model.v1.Screenshot
+	54, // 57: riskprofiler.model.v1.HttpFact.observatory:type_name -> riskprofiler.model.v1.ObservatoryFact
+	55, // 58: riskprofiler.model.v1.CorsFact.trusts:type_name -> riskprofiler.model.v1.CorsTrust
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_observation_proto_init() }

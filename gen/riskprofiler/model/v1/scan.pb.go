@@ -334,7 +334,10 @@ type ScanCompleted struct {
 	// Scanner version, to tell unequal runs apart.
 	ScannerVersion string `protobuf:"bytes,8,opt,name=scanner_version,json=scannerVersion,proto3" json:"scanner_version,omitempty"`
 	// Completes the waiting workflow step; empty for a scan asked for directly.
-	TaskToken     string `protobuf:"bytes,9,opt,name=task_token,json=taskToken,proto3" json:"task_token,omitempty"`
+	TaskToken string `protobuf:"bytes,9,opt,name=task_token,json=taskToken,proto3" json:"task_token,omitempty"`
+	// Other assets than the target that the scan read, with how far it got with each; their observations name them. Only a scan of
+	// something that has an inventory has them. An observation that names an asset which is not here is about the target.
+	Reached       []*Reach `protobuf:"bytes,10,rep,name=reached,proto3" json:"reached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -432,6 +435,75 @@ func (x *ScanCompleted) GetTaskToken() string {
 	return ""
 }
 
+func (x *ScanCompleted) GetReached() []*Reach {
+	if x != nil {
+		return x.Reached
+	}
+	return nil
+}
+
+// Reach is how far a scan got with an asset that is not its target.
+type Reach struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  AssetKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=riskprofiler.model.v1.AssetKind" json:"kind,omitempty"`
+	// Canonical value; of a cloud resource its id.
+	Value         string  `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Outcome       Outcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=riskprofiler.model.v1.Outcome" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reach) Reset() {
+	*x = Reach{}
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reach) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reach) ProtoMessage() {}
+
+func (x *Reach) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reach.ProtoReflect.Descriptor instead.
+func (*Reach) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Reach) GetKind() AssetKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AssetKind_ASSET_KIND_UNSPECIFIED
+}
+
+func (x *Reach) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Reach) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
 // Lead is something a scan found that may be worth another scan.
 type Lead struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -447,7 +519,7 @@ type Lead struct {
 
 func (x *Lead) Reset() {
 	*x = Lead{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +531,7 @@ func (x *Lead) String() string {
 func (*Lead) ProtoMessage() {}
 
 func (x *Lead) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +544,7 @@ func (x *Lead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lead.ProtoReflect.Descriptor instead.
 func (*Lead) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{5}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Lead) GetTarget() *Target {
@@ -514,7 +586,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +598,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +611,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{6}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Coverage) GetAssessment() string {
@@ -618,7 +690,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +702,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +715,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{7}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *JobRecord) GetCoverage() *Coverage {
@@ -687,7 +759,7 @@ type AssetChanged struct {
 
 func (x *AssetChanged) Reset() {
 	*x = AssetChanged{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +771,7 @@ func (x *AssetChanged) String() string {
 func (*AssetChanged) ProtoMessage() {}
 
 func (x *AssetChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +784,7 @@ func (x *AssetChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssetChanged.ProtoReflect.Descriptor instead.
 func (*AssetChanged) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{8}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AssetChanged) GetTenant() string {
@@ -758,7 +830,7 @@ type ObservationSet struct {
 
 func (x *ObservationSet) Reset() {
 	*x = ObservationSet{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +842,7 @@ func (x *ObservationSet) String() string {
 func (*ObservationSet) ProtoMessage() {}
 
 func (x *ObservationSet) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +855,7 @@ func (x *ObservationSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObservationSet.ProtoReflect.Descriptor instead.
 func (*ObservationSet) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{9}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ObservationSet) GetAsset() string {
@@ -871,7 +943,7 @@ const file_riskprofiler_model_v1_scan_proto_rawDesc = "" +
 	"\vCloudAccess\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x1f\n" +
 	"\vexternal_id\x18\x02 \x01(\tR\n" +
-	"externalId\"\xd0\x03\n" +
+	"externalId\"\x88\x04\n" +
 	"\rScanCompleted\x120\n" +
 	"\x03job\x18\x01 \x01(\v2\x1e.riskprofiler.model.v1.ScanJobR\x03job\x128\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x1e.riskprofiler.model.v1.OutcomeR\aoutcome\x12\x16\n" +
@@ -883,7 +955,13 @@ const file_riskprofiler_model_v1_scan_proto_rawDesc = "" +
 	"\fcompleted_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vcompletedAt\x12'\n" +
 	"\x0fscanner_version\x18\b \x01(\tR\x0escannerVersion\x12\x1d\n" +
 	"\n" +
-	"task_token\x18\t \x01(\tR\ttaskToken\"\x99\x01\n" +
+	"task_token\x18\t \x01(\tR\ttaskToken\x126\n" +
+	"\areached\x18\n" +
+	" \x03(\v2\x1c.riskprofiler.model.v1.ReachR\areached\"\x8d\x01\n" +
+	"\x05Reach\x124\n" +
+	"\x04kind\x18\x01 \x01(\x0e2 .riskprofiler.model.v1.AssetKindR\x04kind\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x128\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2\x1e.riskprofiler.model.v1.OutcomeR\aoutcome\"\x99\x01\n" +
 	"\x04Lead\x125\n" +
 	"\x06target\x18\x01 \x01(\v2\x1d.riskprofiler.model.v1.TargetR\x06target\x12>\n" +
 	"\n" +
@@ -939,64 +1017,69 @@ func file_riskprofiler_model_v1_scan_proto_rawDescGZIP() []byte {
 	return file_riskprofiler_model_v1_scan_proto_rawDescData
 }
 
-var file_riskprofiler_model_v1_scan_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_riskprofiler_model_v1_scan_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_riskprofiler_model_v1_scan_proto_goTypes = []any{
 	(*ScanJob)(nil),               // 0: riskprofiler.model.v1.ScanJob
 	(*ScanTask)(nil),              // 1: riskprofiler.model.v1.ScanTask
 	(*ScanOptions)(nil),           // 2: riskprofiler.model.v1.ScanOptions
 	(*CloudAccess)(nil),           // 3: riskprofiler.model.v1.CloudAccess
 	(*ScanCompleted)(nil),         // 4: riskprofiler.model.v1.ScanCompleted
-	(*Lead)(nil),                  // 5: riskprofiler.model.v1.Lead
-	(*Coverage)(nil),              // 6: riskprofiler.model.v1.Coverage
-	(*JobRecord)(nil),             // 7: riskprofiler.model.v1.JobRecord
-	(*AssetChanged)(nil),          // 8: riskprofiler.model.v1.AssetChanged
-	(*ObservationSet)(nil),        // 9: riskprofiler.model.v1.ObservationSet
-	(ScanType)(0),                 // 10: riskprofiler.model.v1.ScanType
-	(*Target)(nil),                // 11: riskprofiler.model.v1.Target
-	(*Discovery)(nil),             // 12: riskprofiler.model.v1.Discovery
-	(Profile)(0),                  // 13: riskprofiler.model.v1.Profile
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(Clearance)(0),                // 15: riskprofiler.model.v1.Clearance
-	(Outcome)(0),                  // 16: riskprofiler.model.v1.Outcome
-	(*Observation)(nil),           // 17: riskprofiler.model.v1.Observation
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*Reach)(nil),                 // 5: riskprofiler.model.v1.Reach
+	(*Lead)(nil),                  // 6: riskprofiler.model.v1.Lead
+	(*Coverage)(nil),              // 7: riskprofiler.model.v1.Coverage
+	(*JobRecord)(nil),             // 8: riskprofiler.model.v1.JobRecord
+	(*AssetChanged)(nil),          // 9: riskprofiler.model.v1.AssetChanged
+	(*ObservationSet)(nil),        // 10: riskprofiler.model.v1.ObservationSet
+	(ScanType)(0),                 // 11: riskprofiler.model.v1.ScanType
+	(*Target)(nil),                // 12: riskprofiler.model.v1.Target
+	(*Discovery)(nil),             // 13: riskprofiler.model.v1.Discovery
+	(Profile)(0),                  // 14: riskprofiler.model.v1.Profile
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(Clearance)(0),                // 16: riskprofiler.model.v1.Clearance
+	(Outcome)(0),                  // 17: riskprofiler.model.v1.Outcome
+	(*Observation)(nil),           // 18: riskprofiler.model.v1.Observation
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(AssetKind)(0),                // 20: riskprofiler.model.v1.AssetKind
 }
 var file_riskprofiler_model_v1_scan_proto_depIdxs = []int32{
-	10, // 0: riskprofiler.model.v1.ScanJob.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	11, // 1: riskprofiler.model.v1.ScanJob.target:type_name -> riskprofiler.model.v1.Target
+	11, // 0: riskprofiler.model.v1.ScanJob.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	12, // 1: riskprofiler.model.v1.ScanJob.target:type_name -> riskprofiler.model.v1.Target
 	2,  // 2: riskprofiler.model.v1.ScanJob.options:type_name -> riskprofiler.model.v1.ScanOptions
-	12, // 3: riskprofiler.model.v1.ScanJob.path:type_name -> riskprofiler.model.v1.Discovery
+	13, // 3: riskprofiler.model.v1.ScanJob.path:type_name -> riskprofiler.model.v1.Discovery
 	0,  // 4: riskprofiler.model.v1.ScanTask.job:type_name -> riskprofiler.model.v1.ScanJob
-	13, // 5: riskprofiler.model.v1.ScanOptions.profile:type_name -> riskprofiler.model.v1.Profile
-	14, // 6: riskprofiler.model.v1.ScanOptions.budget:type_name -> google.protobuf.Duration
-	15, // 7: riskprofiler.model.v1.ScanOptions.clearance:type_name -> riskprofiler.model.v1.Clearance
+	14, // 5: riskprofiler.model.v1.ScanOptions.profile:type_name -> riskprofiler.model.v1.Profile
+	15, // 6: riskprofiler.model.v1.ScanOptions.budget:type_name -> google.protobuf.Duration
+	16, // 7: riskprofiler.model.v1.ScanOptions.clearance:type_name -> riskprofiler.model.v1.Clearance
 	3,  // 8: riskprofiler.model.v1.ScanOptions.cloud:type_name -> riskprofiler.model.v1.CloudAccess
 	0,  // 9: riskprofiler.model.v1.ScanCompleted.job:type_name -> riskprofiler.model.v1.ScanJob
-	16, // 10: riskprofiler.model.v1.ScanCompleted.outcome:type_name -> riskprofiler.model.v1.Outcome
-	17, // 11: riskprofiler.model.v1.ScanCompleted.observations:type_name -> riskprofiler.model.v1.Observation
-	5,  // 12: riskprofiler.model.v1.ScanCompleted.leads:type_name -> riskprofiler.model.v1.Lead
-	18, // 13: riskprofiler.model.v1.ScanCompleted.started_at:type_name -> google.protobuf.Timestamp
-	18, // 14: riskprofiler.model.v1.ScanCompleted.completed_at:type_name -> google.protobuf.Timestamp
-	11, // 15: riskprofiler.model.v1.Lead.target:type_name -> riskprofiler.model.v1.Target
-	10, // 16: riskprofiler.model.v1.Lead.scan_types:type_name -> riskprofiler.model.v1.ScanType
-	10, // 17: riskprofiler.model.v1.Coverage.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	11, // 18: riskprofiler.model.v1.Coverage.target:type_name -> riskprofiler.model.v1.Target
-	16, // 19: riskprofiler.model.v1.Coverage.outcome:type_name -> riskprofiler.model.v1.Outcome
-	18, // 20: riskprofiler.model.v1.Coverage.started_at:type_name -> google.protobuf.Timestamp
-	18, // 21: riskprofiler.model.v1.Coverage.completed_at:type_name -> google.protobuf.Timestamp
-	6,  // 22: riskprofiler.model.v1.JobRecord.coverage:type_name -> riskprofiler.model.v1.Coverage
-	5,  // 23: riskprofiler.model.v1.JobRecord.leads:type_name -> riskprofiler.model.v1.Lead
-	12, // 24: riskprofiler.model.v1.JobRecord.path:type_name -> riskprofiler.model.v1.Discovery
-	10, // 25: riskprofiler.model.v1.ObservationSet.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	17, // 26: riskprofiler.model.v1.ObservationSet.observations:type_name -> riskprofiler.model.v1.Observation
-	18, // 27: riskprofiler.model.v1.ObservationSet.complete_at:type_name -> google.protobuf.Timestamp
-	18, // 28: riskprofiler.model.v1.ObservationSet.scanned_at:type_name -> google.protobuf.Timestamp
-	16, // 29: riskprofiler.model.v1.ObservationSet.outcome:type_name -> riskprofiler.model.v1.Outcome
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	17, // 10: riskprofiler.model.v1.ScanCompleted.outcome:type_name -> riskprofiler.model.v1.Outcome
+	18, // 11: riskprofiler.model.v1.ScanCompleted.observations:type_name -> riskprofiler.model.v1.Observation
+	6,  // 12: riskprofiler.model.v1.ScanCompleted.leads:type_name -> riskprofiler.model.v1.Lead
+	19, // 13: riskprofiler.model.v1.ScanCompleted.started_at:type_name -> google.protobuf.Timestamp
+	19, // 14: riskprofiler.model.v1.ScanCompleted.completed_at:type_name -> google.protobuf.Timestamp
+	5,  // 15: riskprofiler.model.v1.ScanCompleted.reached:type_name -> riskprofiler.model.v1.Reach
+	20, // 16: riskprofiler.model.v1.Reach.kind:type_name -> riskprofiler.model.v1.AssetKind
+	17, // 17: riskprofiler.model.v1.Reach.outcome:type_name -> riskprofiler.model.v1.Outcome
+	12, // 18: riskprofiler.model.v1.Lead.target:type_name -> riskprofiler.model.v1.Target
+	11, // 19: riskprofiler.model.v1.Lead.scan_types:type_name -> riskprofiler.model.v1.ScanType
+	11, // 20: riskprofiler.model.v1.Coverage.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	12, // 21: riskprofiler.model.v1.Coverage.target:type_name -> riskprofiler.model.v1.Target
+	17, // 22: riskprofiler.model.v1.Coverage.outcome:type_name -> riskprofiler.model.v1.Outcome
+	19, // 23: riskprofiler.model.v1.Coverage.started_at:type_name -> google.protobuf.Timestamp
+	19, // 24: riskprofiler.model.v1.Coverage.completed_at:type_name -> google.protobuf.Timestamp
+	7,  // 25: riskprofiler.model.v1.JobRecord.coverage:type_name -> riskprofiler.model.v1.Coverage
+	6,  // 26: riskprofiler.model.v1.JobRecord.leads:type_name -> riskprofiler.model.v1.Lead
+	13, // 27: riskprofiler.model.v1.JobRecord.path:type_name -> riskprofiler.model.v1.Discovery
+	11, // 28: riskprofiler.model.v1.ObservationSet.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	18, // 29: riskprofiler.model.v1.ObservationSet.observations:type_name -> riskprofiler.model.v1.Observation
+	19, // 30: riskprofiler.model.v1.ObservationSet.complete_at:type_name -> google.protobuf.Timestamp
+	19, // 31: riskprofiler.model.v1.ObservationSet.scanned_at:type_name -> google.protobuf.Timestamp
+	17, // 32: riskprofiler.model.v1.ObservationSet.outcome:type_name -> riskprofiler.model.v1.Outcome
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_scan_proto_init() }
@@ -1013,7 +1096,7 @@ func file_riskprofiler_model_v1_scan_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_model_v1_scan_proto_rawDesc), len(file_riskprofiler_model_v1_scan_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

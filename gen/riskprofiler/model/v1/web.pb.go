@@ -9,6 +9,7 @@ package modelv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -166,11 +167,317 @@ func (x *ObservatoryTest) GetPassed() bool {
 	return false
 }
 
+// CorsTrust is an origin that an application allows to read its answers though nobody should own it.
+type CorsTrust struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "null" (a sandboxed frame), "suffix" (the host with another domain behind it), "prefix" (another domain that ends as the host
+	// does), "cleartext" (the host itself over plain http).
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The origin as it was sent.
+	Origin string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
+	// With the visitor's cookies.
+	Credentials   bool `protobuf:"varint,3,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CorsTrust) Reset() {
+	*x = CorsTrust{}
+	mi := &file_riskprofiler_model_v1_web_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CorsTrust) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CorsTrust) ProtoMessage() {}
+
+func (x *CorsTrust) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_model_v1_web_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CorsTrust.ProtoReflect.Descriptor instead.
+func (*CorsTrust) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_web_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CorsTrust) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *CorsTrust) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *CorsTrust) GetCredentials() bool {
+	if x != nil {
+		return x.Credentials
+	}
+	return false
+}
+
+// SecurityTxt is what a security.txt says (RFC 9116).
+type SecurityTxt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Url   string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Values of Contact, at most 10.
+	Contacts []string `protobuf:"bytes,2,rep,name=contacts,proto3" json:"contacts,omitempty"`
+	// Expires; unset where it is missing or cannot be read.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	// It has the form of an OpenPGP cleartext signature; the signature itself is not verified.
+	Signed bool `protobuf:"varint,4,opt,name=signed,proto3" json:"signed,omitempty"`
+	// It lies at /security.txt alone, where it was before the RFC.
+	LegacyPlace bool `protobuf:"varint,5,opt,name=legacy_place,json=legacyPlace,proto3" json:"legacy_place,omitempty"`
+	// It has Canonical fields (section 2.5.2), and none of them is its address.
+	NotCanonical bool `protobuf:"varint,6,opt,name=not_canonical,json=notCanonical,proto3" json:"not_canonical,omitempty"`
+	// What breaks the RFC: "no Expires", "two Expires", "Contact is no address", "not text/plain", ...
+	Faults        []string `protobuf:"bytes,7,rep,name=faults,proto3" json:"faults,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecurityTxt) Reset() {
+	*x = SecurityTxt{}
+	mi := &file_riskprofiler_model_v1_web_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecurityTxt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecurityTxt) ProtoMessage() {}
+
+func (x *SecurityTxt) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_model_v1_web_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecurityTxt.ProtoReflect.Descriptor instead.
+func (*SecurityTxt) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_web_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SecurityTxt) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *SecurityTxt) GetContacts() []string {
+	if x != nil {
+		return x.Contacts
+	}
+	return nil
+}
+
+func (x *SecurityTxt) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *SecurityTxt) GetSigned() bool {
+	if x != nil {
+		return x.Signed
+	}
+	return false
+}
+
+func (x *SecurityTxt) GetLegacyPlace() bool {
+	if x != nil {
+		return x.LegacyPlace
+	}
+	return false
+}
+
+func (x *SecurityTxt) GetNotCanonical() bool {
+	if x != nil {
+		return x.NotCanonical
+	}
+	return false
+}
+
+func (x *SecurityTxt) GetFaults() []string {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
+// ForeignResource is a host of another site whose scripts or styles a page runs.
+type ForeignResource struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Host    string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	Scripts uint32                 `protobuf:"varint,2,opt,name=scripts,proto3" json:"scripts,omitempty"`
+	Styles  uint32                 `protobuf:"varint,3,opt,name=styles,proto3" json:"styles,omitempty"`
+	// Of the scripts, how many have no integrity hash that browsers check (W3C Subresource Integrity).
+	WithoutIntegrity uint32 `protobuf:"varint,4,opt,name=without_integrity,json=withoutIntegrity,proto3" json:"without_integrity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ForeignResource) Reset() {
+	*x = ForeignResource{}
+	mi := &file_riskprofiler_model_v1_web_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignResource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignResource) ProtoMessage() {}
+
+func (x *ForeignResource) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_model_v1_web_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignResource.ProtoReflect.Descriptor instead.
+func (*ForeignResource) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_web_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ForeignResource) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ForeignResource) GetScripts() uint32 {
+	if x != nil {
+		return x.Scripts
+	}
+	return 0
+}
+
+func (x *ForeignResource) GetStyles() uint32 {
+	if x != nil {
+		return x.Styles
+	}
+	return 0
+}
+
+func (x *ForeignResource) GetWithoutIntegrity() uint32 {
+	if x != nil {
+		return x.WithoutIntegrity
+	}
+	return 0
+}
+
+// Screenshot is a page as a browser shows it.
+type Screenshot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key in the evidence bucket; ends in the SHA-256 of the bytes.
+	Blob string `protobuf:"bytes,1,opt,name=blob,proto3" json:"blob,omitempty"`
+	// "image/png".
+	MediaType string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// In pixels.
+	Width         uint32 `protobuf:"varint,3,opt,name=width,proto3" json:"width,omitempty"`
+	Height        uint32 `protobuf:"varint,4,opt,name=height,proto3" json:"height,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Screenshot) Reset() {
+	*x = Screenshot{}
+	mi := &file_riskprofiler_model_v1_web_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Screenshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Screenshot) ProtoMessage() {}
+
+func (x *Screenshot) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_model_v1_web_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Screenshot.ProtoReflect.Descriptor instead.
+func (*Screenshot) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_web_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Screenshot) GetBlob() string {
+	if x != nil {
+		return x.Blob
+	}
+	return ""
+}
+
+func (x *Screenshot) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *Screenshot) GetWidth() uint32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *Screenshot) GetHeight() uint32 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
 var File_riskprofiler_model_v1_web_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_web_proto_rawDesc = "" +
 	"\n" +
-	"\x1friskprofiler/model/v1/web.proto\x12\x15riskprofiler.model.v1\"\x99\x01\n" +
+	"\x1friskprofiler/model/v1/web.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x01\n" +
 	"\x0fObservatoryFact\x12\x1c\n" +
 	"\talgorithm\x18\x01 \x01(\tR\talgorithm\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\rR\x05score\x12\x14\n" +
@@ -180,7 +487,31 @@ const file_riskprofiler_model_v1_web_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06result\x18\x02 \x01(\tR\x06result\x12\x1a\n" +
 	"\bmodifier\x18\x03 \x01(\x05R\bmodifier\x12\x16\n" +
-	"\x06passed\x18\x04 \x01(\bR\x06passedBHZFgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1;modelv1b\x06proto3"
+	"\x06passed\x18\x04 \x01(\bR\x06passed\"Y\n" +
+	"\tCorsTrust\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06origin\x18\x02 \x01(\tR\x06origin\x12 \n" +
+	"\vcredentials\x18\x03 \x01(\bR\vcredentials\"\xe9\x01\n" +
+	"\vSecurityTxt\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x1a\n" +
+	"\bcontacts\x18\x02 \x03(\tR\bcontacts\x124\n" +
+	"\aexpires\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x16\n" +
+	"\x06signed\x18\x04 \x01(\bR\x06signed\x12!\n" +
+	"\flegacy_place\x18\x05 \x01(\bR\vlegacyPlace\x12#\n" +
+	"\rnot_canonical\x18\x06 \x01(\bR\fnotCanonical\x12\x16\n" +
+	"\x06faults\x18\a \x03(\tR\x06faults\"\x84\x01\n" +
+	"\x0fForeignResource\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x18\n" +
+	"\ascripts\x18\x02 \x01(\rR\ascripts\x12\x16\n" +
+	"\x06styles\x18\x03 \x01(\rR\x06styles\x12+\n" +
+	"\x11without_integrity\x18\x04 \x01(\rR\x10withoutIntegrity\"m\n" +
+	"\n" +
+	"Screenshot\x12\x12\n" +
+	"\x04blob\x18\x01 \x01(\tR\x04blob\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType\x12\x14\n" +
+	"\x05width\x18\x03 \x01(\rR\x05width\x12\x16\n" +
+	"\x06height\x18\x04 \x01(\rR\x06heightBHZFgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1;modelv1b\x06proto3"
 
 var (
 	file_riskprofiler_model_v1_web_proto_rawDescOnce sync.Once
@@ -194,18 +525,24 @@ func file_riskprofiler_model_v1_web_proto_rawDescGZIP() []byte {
 	return file_riskprofiler_model_v1_web_proto_rawDescData
 }
 
-var file_riskprofiler_model_v1_web_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_riskprofiler_model_v1_web_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_riskprofiler_model_v1_web_proto_goTypes = []any{
-	(*ObservatoryFact)(nil), // 0: riskprofiler.model.v1.ObservatoryFact
-	(*ObservatoryTest)(nil), // 1: riskprofiler.model.v1.ObservatoryTest
+	(*ObservatoryFact)(nil),       // 0: riskprofiler.model.v1.ObservatoryFact
+	(*ObservatoryTest)(nil),       // 1: riskprofiler.model.v1.ObservatoryTest
+	(*CorsTrust)(nil),             // 2: riskprofiler.model.v1.CorsTrust
+	(*SecurityTxt)(nil),           // 3: riskprofiler.model.v1.SecurityTxt
+	(*ForeignResource)(nil),       // 4: riskprofiler.model.v1.ForeignResource
+	(*Screenshot)(nil),            // 5: riskprofiler.model.v1.Screenshot
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_riskprofiler_model_v1_web_proto_depIdxs = []int32{
 	1, // 0: riskprofiler.model.v1.ObservatoryFact.tests:type_name -> riskprofiler.model.v1.ObservatoryTest
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	6, // 1: riskprofiler.model.v1.SecurityTxt.expires:type_name -> google.protobuf.Timestamp
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_web_proto_init() }
@@ -219,7 +556,7 @@ func file_riskprofiler_model_v1_web_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_model_v1_web_proto_rawDesc), len(file_riskprofiler_model_v1_web_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

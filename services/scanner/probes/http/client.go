@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,6 +33,8 @@ type site struct {
 	port      uint32
 	dialTime  time.Duration
 	transport *nethttp.Transport
+	// polite is who listens to how the machine takes the requests, from the first answer on.
+	polite atomic.Pointer[probes.Courtesy]
 
 	// slow is set once a connection sent less than the minimum rate.
 	slow atomic.Bool
@@ -45,7 +48,7 @@ type site struct {
 func newSite(env probes.Env, job *modelv1.ScanJob, p *Probe) (*site, error) {
 	target := job.GetTarget()
 	s := &site{
-		env: env, limits: p.limits, agent: p.options.UserAgent, session: env.Guard.NewSession(),
+		env: env, limits: p.limits, agent: cmp.Or(p.options.UserAgent, probes.UserAgent(env)), session: env.Guard.NewSession(),
 		host: target.GetHost(), port: target.GetPort(), dialTime: p.limits.dial,
 	}
 	if job.GetOptions().GetProfile() == modelv1.Profile_PROFILE_QUICK {
@@ -236,6 +239,9 @@ type reply struct {
 	bomb      bool
 	// opaque says that the body could not be unfolded and means nothing as text.
 	opaque bool
+	// busy: the host asks for less (429, 503), after pause if it says so.
+	busy  bool
+	pause time.Duration
 }
 
 // machine is who has to bear the request: the address, for many names may lead to one.
@@ -246,19 +252,59 @@ func (s *site) machine(ctx context.Context) string {
 	return s.host // which the dialer then says more about
 }
 
-// fetch sends one request on a connection of the site, after taking a permit for it.
+// longestPause is how long a scan waits for a host that asks for a pause; one that wants more is left alone for this time.
+const longestPause = 30 * time.Second
+
+// fetch sends one request, and once more after the pause where the host asks for a short one: the permit of the second waits for it.
 func (s *site) fetch(ctx context.Context, a ask) (*reply, error) {
+	out, err := s.send(ctx, a)
+	if err != nil || !out.busy || s.env.Pause == nil || out.pause > longestPause {
+		return out, err
+	}
+	if again, err := s.send(ctx, a); err == nil {
+		return again, nil
+	}
+	return out, nil
+}
+
+// send sends one request on a connection of the site, after taking a permit for it, and listens to how the host takes it.
+func (s *site) send(ctx context.Context, a ask) (*reply, error) {
 	if err := s.env.Guard.CheckURL(a.url); err != nil {
 		return nil, err
 	}
-	if err := s.env.TakePermits(ctx, s.machine(ctx), 1); err != nil {
+	machine := s.machine(ctx)
+	if err := s.env.TakePermits(ctx, machine, 1); err != nil {
 		return nil, err
 	}
-	method := a.method
-	if method == "" {
-		method = nethttp.MethodGet
+	response, err := s.exchange(ctx, a)
+	if err != nil {
+		// Before the first answer a server may hang up because it speaks something else, and asks for nothing by it.
+		if polite := s.polite.Load(); polite != nil {
+			polite.Failed(ctx, err)
+		}
+		return nil, err
 	}
-	request, err := nethttp.NewRequestWithContext(ctx, method, a.url.String(), nil)
+	defer func() { _ = response.Body.Close() }()
+	s.polite.CompareAndSwap(nil, s.env.Courtesy(machine))
+	limit := a.limit
+	if limit == 0 {
+		limit = s.limits.body
+	}
+	out := &reply{url: a.url, status: response.StatusCode, proto: response.Proto, header: response.Header}
+	after := out.header.Get("Retry-After")
+	s.polite.Load().Answered(ctx, out.status, after)
+	out.busy = out.status == nethttp.StatusTooManyRequests || out.status == nethttp.StatusServiceUnavailable
+	out.pause, _ = probes.RetryAfter(after, time.Now())
+	if countValues(out.header) > probes.MaxHeaders {
+		return nil, errHeaders
+	}
+	out.readBody(response.Body, limit)
+	return out, nil
+}
+
+// exchange sends the request and reads the head of the answer.
+func (s *site) exchange(ctx context.Context, a ask) (*nethttp.Response, error) {
+	request, err := nethttp.NewRequestWithContext(ctx, cmp.Or(a.method, nethttp.MethodGet), a.url.String(), nil)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "make request")
 	}
@@ -268,21 +314,7 @@ func (s *site) fetch(ctx context.Context, a ask) (*reply, error) {
 	for name, value := range a.header {
 		request.Header.Set(name, value)
 	}
-	response, err := s.transport.RoundTrip(request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	limit := a.limit
-	if limit == 0 {
-		limit = s.limits.body
-	}
-	out := &reply{url: a.url, status: response.StatusCode, proto: response.Proto, header: response.Header}
-	if countValues(out.header) > probes.MaxHeaders {
-		return nil, errHeaders
-	}
-	out.readBody(response.Body, limit)
-	return out, nil
+	return s.transport.RoundTrip(request)
 }
 
 func countValues(header nethttp.Header) int {

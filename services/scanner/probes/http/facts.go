@@ -3,6 +3,7 @@ package http
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	nethttp "net/http"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ var telling = []string{
 	"strict-transport-security", "content-security-policy", "content-security-policy-report-only", "x-frame-options",
 	"x-content-type-options", "referrer-policy", "permissions-policy", "access-control-allow-origin", "access-control-allow-credentials",
 	"cross-origin-opener-policy", "cross-origin-embedder-policy", "cross-origin-resource-policy", "server", "x-powered-by",
-	"x-aspnet-version", "x-aspnetmvc-version", "www-authenticate", "content-type", "location",
+	"x-aspnet-version", "x-aspnetmvc-version", "www-authenticate", "content-type", "location", "cache-control", "alt-svc",
 }
 
 // factOf writes down what the visit saw.
@@ -43,9 +44,13 @@ func (s *site) factOf(v *visit) *modelv1.HttpFact {
 		p = readPage(own.body, own.url)
 	}
 	out.Title, out.PasswordForm, out.InsecureForm, out.MixedContent = p.title, p.password, p.insecureForm, p.mixed
-	out.DefaultPage = recognise(defaultPages, own, p.title)
-	out.Panel = recognise(panels, own, p.title)
-	out.DebugPage = recognise(debugPages, own, p.title)
+	out.MixedPassive, out.PasswordInUrl, out.Http3 = p.passive, p.passwordInURL, http3(own)
+	for _, host := range slices.Sorted(maps.Keys(p.foreign)) {
+		out.ForeignResources = append(out.ForeignResources, p.foreign[host])
+	}
+	out.DefaultPage = recognise(pagesOf().Default, own, p.title)
+	out.Panel = recognise(pagesOf().Panels, own, p.title)
+	out.DebugPage = recognise(pagesOf().Debug, own, p.title)
 	out.Technologies = technologies(own, p)
 	return out
 }
@@ -112,6 +117,7 @@ func cookiesOf(v *visit) []*modelv1.Cookie {
 		for _, c := range (&nethttp.Response{Header: answer.header}).Cookies() {
 			fact := &modelv1.Cookie{
 				Name: probes.SafeString(c.Name, 128), Secure: c.Secure, HttpOnly: c.HttpOnly, SameSite: sameSite(c.SameSite), Session: sessionName(c.Name),
+				Domain: probes.SafeString(strings.ToLower(strings.TrimPrefix(c.Domain, ".")), 253), Path: probes.SafeString(c.Path, 256),
 			}
 			at := slices.IndexFunc(out, func(known *modelv1.Cookie) bool { return known.GetName() == fact.GetName() })
 			switch {
@@ -166,4 +172,19 @@ func asksBasic(answer *reply) bool {
 		}
 	}
 	return false
+}
+
+// maxHTTP3 bounds HttpFact.http3.
+const maxHTTP3 = 128
+
+// http3 is where Alt-Svc offers HTTP/3: the first alternative with the protocol "h3" (RFC 7838 section 3, RFC 9114 section 3.1).
+func http3(answer *reply) string {
+	for alternative := range strings.SplitSeq(strings.Join(answer.header.Values("Alt-Svc"), ","), ",") {
+		alternative, _, _ = strings.Cut(alternative, ";")
+		protocol, place, ok := strings.Cut(strings.TrimSpace(alternative), "=")
+		if ok && protocol == "h3" {
+			return probes.SafeString(strings.Trim(place, `" `), maxHTTP3)
+		}
+	}
+	return ""
 }

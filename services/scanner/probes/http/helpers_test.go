@@ -107,7 +107,7 @@ func scan(t testing.TB, p *Probe, env probes.Env, job *modelv1.ScanJob) *probes.
 func factsOf(t testing.TB, job *modelv1.ScanJob) (*modelv1.HttpFact, []string) {
 	t.Helper()
 	result := scan(t, New(Options{}), newLab().Env, job)
-	if result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || len(result.Observations) == 0 || len(result.Leads) != 0 {
+	if result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || len(result.Observations) == 0 || len(result.Leads) != 1 {
 		t.Fatalf("got %v (%s) with %d observations, want a complete scan with some", result.Outcome, result.Reason, len(result.Observations))
 	}
 	return result.Observations[0].GetHttp(), exposuresOf(result)

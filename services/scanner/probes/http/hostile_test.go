@@ -330,6 +330,52 @@ func TestCancelledScanEnds(t *testing.T) {
 	}
 }
 
+// A title of a megabyte, a page of nothing but elements, forms and forms in forms: the page is read once, and what is kept is small.
+func TestGiantPages(t *testing.T) {
+	for name, body := range map[string]string{
+		"title":      "<title>" + strings.Repeat("A\x1b[31m", probes.MaxBodyBytes/8) + "</title>",
+		"attributes": "<script " + strings.Repeat("a=b ", probes.MaxBodyBytes/4) + "src=x>",
+		"scripts":    strings.Repeat("<script src=//h1.test/x></script>", 20_000),
+		"hosts":      manyHosts(20_000),
+		"images":     strings.Repeat("<img src=/a/b.png>", 50_000),
+		"nesting":    strings.Repeat("<form><div>", 100_000),
+		"unclosed":   "<title>" + strings.Repeat("<", probes.MaxBodyBytes),
+		"meta":       strings.Repeat("<meta http-equiv=content-security-policy content='script-src *'>", 20_000),
+	} {
+		at, _ := url.Parse("https://bad.test/")
+		began := time.Now()
+		p := readPage([]byte(body[:min(len(body), probes.MaxBodyBytes)]), at)
+		if len([]rune(p.title)) > maxTitle || len(p.scripts) > maxScripts || len(p.foreign) > maxForeign || len(p.paths) > maxPaths || strings.Contains(p.title, "\x1b") {
+			t.Errorf("%s: kept %d of title, %d scripts, %d hosts, %d paths", name, len(p.title), len(p.scripts), len(p.foreign), len(p.paths))
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+}
+
+func manyHosts(n int) string {
+	var out strings.Builder
+	for i := range n {
+		fmt.Fprintf(&out, "<script src=//h%d.test/x></script>", i)
+	}
+	return out.String()
+}
+
+// Sixty-four bombs for each codec: none passes the bound, and what each may cost is measured in what is unfolded.
+func TestManyBombs(t *testing.T) {
+	zeros := make([]byte, 16<<20)
+	for encoding, body := range map[string][]byte{"gzip": pack(t, gzipped, zeros), "deflate": pack(t, zlibbed, zeros), "br": []byte("\x5b\xff\xff\xff"), "zstd": []byte("\x28\xb5\x2f\xfd")} {
+		for range 64 {
+			r := &reply{header: nethttp.Header{"Content-Encoding": {encoding}}}
+			r.readBody(bytes.NewReader(body), probes.MaxBodyBytes)
+			if len(r.body) > probes.MaxBodyBytes || !r.truncated {
+				t.Fatalf("%s: %d bytes, truncated %t", encoding, len(r.body), r.truncated)
+			}
+		}
+	}
+}
+
 // Evil expressions cannot be sent: only pages are. The patterns are Go's, which are linear; this holds for all of them at once.
 func TestPatternsAreBounded(t *testing.T) {
 	catalogue := loadCatalogue()

@@ -25,12 +25,6 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
-// DefaultUserAgent names the scanner to whoever reads the target's logs.
-const DefaultUserAgent = "RiskProfiler/1.0 (+https://riskprofiler.example/scanner)"
-
-// foreignOrigin is the origin of the CORS request; no application has a reason to trust it (RFC 2606 reserves the name).
-const foreignOrigin = "https://riskprofiler-cors-check.example"
-
 // parallel is how many requests one application gets at once.
 const parallel = 4
 
@@ -39,7 +33,7 @@ const maxRedirects = 5
 
 // Options tune the probe. The zero value is right for production.
 type Options struct {
-	// UserAgent names the scanner. Empty: DefaultUserAgent.
+	// UserAgent names the scanner. Empty: [probes.UserAgent], which names the operator's contact.
 	UserAgent string
 }
 
@@ -57,9 +51,6 @@ type Probe struct {
 
 // New makes the probe. It opens and reads nothing.
 func New(o Options) *Probe {
-	if o.UserAgent == "" {
-		o.UserAgent = DefaultUserAgent
-	}
 	return &Probe{options: o, limits: limits{
 		dial: probes.DialTimeout, quickDial: probes.QuickDialTimeout, handshake: probes.HandshakeTimeout,
 		firstByte: probes.FirstByteTimeout, slowAfter: probes.SlowAfter, body: probes.MaxBodyBytes,
@@ -84,7 +75,7 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	if job.GetOptions().GetProfile() == modelv1.Profile_PROFILE_PASSIVE {
 		return incomplete(modelv1.Outcome_OUTCOME_NOT_PERMITTED, "passive profile: no packet is sent to the target"), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, probes.Budget(job, probes.DefaultBudget))
+	ctx, cancel := withBudget(ctx, &env, probes.Budget(job, probes.DefaultBudget))
 	defer cancel()
 	s, err := newSite(env, job, p)
 	if err != nil {
@@ -101,9 +92,25 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	case modelv1.Profile_PROFILE_QUICK:
 		s.lookQuickly(ctx, visit, found)
 	case modelv1.Profile_PROFILE_DEEP:
-		s.lookAround(ctx, visit, found, append(commonPaths(), rarePaths(target.GetHost())...))
+		s.lookAround(ctx, visit, found, places(true, target.GetHost()))
 	default:
-		s.lookAround(ctx, visit, found, commonPaths())
+		s.lookAround(ctx, visit, found, places(false, target.GetHost()))
 	}
 	return p.report(context.WithoutCancel(ctx), env, job, s, visit, found)
+}
+
+// withBudget returns a context that ends when the scan has worked for that long. What it waits for permits does not count: see
+// [probes.WithPatience].
+func withBudget(ctx context.Context, env *probes.Env, budget time.Duration) (context.Context, context.CancelFunc) {
+	permit := env.Permit
+	if permit == nil {
+		return context.WithTimeout(ctx, budget)
+	}
+	waits := &probes.Waits{}
+	env.Permit = func(ctx context.Context, host string, cost int) error {
+		end := waits.Begin()
+		defer end()
+		return permit(ctx, host, cost)
+	}
+	return probes.WithPatience(ctx, budget, waits)
 }

@@ -5,13 +5,13 @@ import (
 	"io"
 	"net"
 	nethttp "net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
@@ -31,6 +31,9 @@ func TestFactsOfAnApplication(t *testing.T) {
 			t.Errorf("request for %q by %q with encoding %q", r.Host, r.UserAgent(), r.Header.Get("Accept-Encoding"))
 		}
 		switch {
+		case r.Method == nethttp.MethodOptions:
+			w.Header().Set("Allow", "PUT, get,OPTIONS, sc<ript")
+			w.Header().Set("DAV", "1, 2") // but PROPFIND is not allowed
 		case r.Method == nethttp.MethodTrace:
 			w.Header().Set("Content-Type", "message/http")
 			_ = r.Header.Write(w)
@@ -40,6 +43,7 @@ func TestFactsOfAnApplication(t *testing.T) {
 				w.Header().Set("Access-Control-Allow-Credentials", "true")
 			}
 			w.Header().Set("Server", "nginx/1.18.0")
+			w.Header().Set("Alt-Svc", `h2=":8443", h3=":443"; ma=86400, h3-29=":443"`)
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.Header().Add("Vary", "Accept")
 			w.Header().Add("Vary", "Cookie")
@@ -65,13 +69,19 @@ func TestFactsOfAnApplication(t *testing.T) {
 	want := &modelv1.HttpFact{
 		Url: base, Status: 200, FinalUrl: base, Headers: fact.GetHeaders(), Title: "Sign in & go",
 		Cookies: []*modelv1.Cookie{
-			{Name: "PHPSESSID", HttpOnly: true, SameSite: "Lax", Session: true}, {Name: "csrf_token", Secure: true},
+			{Name: "PHPSESSID", HttpOnly: true, SameSite: "Lax", Session: true, Path: "/"}, {Name: "csrf_token", Secure: true},
 		},
 		Technologies: fact.GetTechnologies(), BodyBytes: uint64(len(front)), BodySha256: fact.GetBodySha256(), Tls: true, PasswordForm: true,
 		InsecureForm: true, MixedContent: []string{"http://cdn.test/a.js", "http://cdn.test/a.css"},
 		Cors:         &modelv1.CorsFact{AllowOrigin: foreignOrigin, ReflectsOrigin: true, AllowsCredentials: true},
 		TraceEnabled: true, FaviconHash: fact.GetFaviconHash(), SecurityTxt: true, Address: "127.0.0.1", Port: job.GetTarget().GetPort(),
-		Observatory: fact.GetObservatory(),
+		Observatory: fact.GetObservatory(), MixedPassive: []string{"http://cdn.test/a.png"},
+		ForeignResources: []*modelv1.ForeignResource{{Host: "cdn.test", Scripts: 1, Styles: 1, WithoutIntegrity: 1}},
+		SecurityTxtFile: &modelv1.SecurityTxt{
+			Url: base + ".well-known/security.txt", Contacts: []string{"mailto:security@site.test"},
+			Expires: timestamppb.New(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)),
+		},
+		Methods: []string{"GET", "OPTIONS", "PUT"}, Http3: ":443",
 	}
 	results := make(map[string]string)
 	for _, test := range fact.GetObservatory().GetTests() {
@@ -389,19 +399,14 @@ func TestPermitsForEachRequest(t *testing.T) {
 	world := newLab()
 	world.Permit = permitCounter(t, &permits)
 	scan(t, New(Options{}), world.Env, jobFor(server.Listener.Addr().String(), "", false))
-	if requests.Load() != permits.Load() || requests.Load() < 40 || requests.Load() > 60 {
-		t.Errorf("%d requests with %d permits, want one each and 40 to 60", requests.Load(), permits.Load())
+	if most := int32(standardPaths + otherRequests + 1); requests.Load() != permits.Load() || requests.Load() < 80 || requests.Load() > most {
+		t.Errorf("%d requests with %d permits, want one each and 80 to %d", requests.Load(), permits.Load(), most)
 	}
-	if paths := len(commonPaths()); paths > 40 {
-		t.Errorf("%d common paths, want at most 40", paths)
-	}
-	kinds := []string{
-		"git", "svn", "env", "backup", "directory-listing", "ds-store", "phpinfo", "server-status", "actuator", "private-key", "database-dump",
-		"wp-config", "htpasswd", "aws-credentials", "docker-compose", "debug-vars", "graphql-playground", "swagger",
-	}
-	for _, one := range append(commonPaths(), rarePaths("a.test")...) {
-		if !slices.Contains(kinds, one.kind) {
-			t.Errorf("%s: unknown kind %s", one.path, one.kind)
-		}
+	requests.Store(0)
+	job := jobFor(server.Listener.Addr().String(), "", false)
+	job.Options.Profile = modelv1.Profile_PROFILE_DEEP
+	scan(t, New(Options{}), newLab().Env, job)
+	if most := int32(deepPaths + otherRequests + 1); requests.Load() < 200 || requests.Load() > most {
+		t.Errorf("%d requests of a deep scan, want 200 to %d", requests.Load(), most)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
-	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
 // findings is what the requests after the first one learned. Several of them write at once.
@@ -22,6 +21,11 @@ type findings struct {
 	trace       bool
 	icon        int32
 	securityTxt bool
+	// securityFile is what security.txt says.
+	securityFile *modelv1.SecurityTxt
+	methods      []string
+	webdav       bool
+	screenshot   *modelv1.Screenshot
 	// notAllToTLS says that a path was seen which is not led to https.
 	notAllToTLS bool
 	debugPage   string
@@ -47,24 +51,27 @@ func (s *site) lookQuickly(ctx context.Context, v *visit, found *findings) {
 	if v.own.url.Scheme == "https" && v.own.status == nethttp.StatusOK && v.own.isHTML() {
 		s.securityTxt(ctx, v, found)
 	}
-	found.miss("quick profile: exposed files, CORS, TRACE and the favicon were not looked at")
+	found.front(v.own)
+	found.miss("quick profile: exposed files, CORS, methods and the favicon were not looked at")
 }
 
 // lookAround sends all requests of the standard and deep profiles.
-func (s *site) lookAround(ctx context.Context, v *visit, found *findings, list []path) {
+func (s *site) lookAround(ctx context.Context, v *visit, found *findings, list []place) {
 	p := &page{}
 	if v.own.isHTML() {
 		p = readPage(v.own.body, v.own.url)
 	}
 	s.missing(ctx, v, found)
-	found.listing(v.own)
+	found.front(v.own)
 	tasks := []func(){
 		func() { s.foreign(ctx, v, found) },
 		func() { s.traced(ctx, v, found) },
+		func() { s.options(ctx, v, found) },
 		func() { s.favicon(ctx, v, p, found) },
 		func() { s.securityTxt(ctx, v, found) },
 	}
 	if !v.toTLS || found.notAllToTLS {
+		list = append(list, folders(p.paths, list)...)
 		for _, one := range list {
 			tasks = append(tasks, func() { s.expose(ctx, v, one, found) })
 		}
@@ -113,8 +120,11 @@ func (s *site) get(ctx context.Context, found *findings, a ask) *reply {
 		found.refusals++
 		found.missLocked(fmt.Sprintf("%s could not be asked for: %s", a.url.Path, s.unreachable(err).Reason))
 		return nil
-	case answer.status == nethttp.StatusTooManyRequests, answer.status == nethttp.StatusServiceUnavailable:
+	case answer.busy:
 		found.refusals++
+		if answer.pause > longestPause {
+			found.refusals = maxRefusals
+		}
 		found.missLocked(fmt.Sprintf("%s was answered with %d", a.url.Path, answer.status))
 		return nil
 	}
@@ -145,10 +155,10 @@ func (f *findings) missLocked(what string) {
 	}
 }
 
-// at is the address of a path of the origin that the facts are about.
+// at is the address of a path, with its query, of the origin that the facts are about.
 func (s *site) at(v *visit, path string) *url.URL {
 	out := s.origin(v.start.url.Scheme)
-	out.Path = path
+	out.Path, out.RawQuery, _ = strings.Cut(path, "?")
 	return out
 }
 
@@ -160,38 +170,7 @@ func (s *site) missing(ctx context.Context, v *visit, found *findings) {
 	}
 	next, _ := target(answer)
 	found.notAllToTLS = next == nil || next.Scheme != "https"
-	found.debugPage = recognise(debugPages, answer, "")
-}
-
-// foreign asks with the Origin of another site.
-func (s *site) foreign(ctx context.Context, v *visit, found *findings) {
-	answer := s.get(ctx, found, ask{url: v.own.url, header: map[string]string{"Origin": foreignOrigin}, limit: 1})
-	if answer == nil {
-		return
-	}
-	allowed := answer.header.Get("Access-Control-Allow-Origin")
-	found.mu.Lock()
-	defer found.mu.Unlock()
-	if found.askedCORS = true; allowed == "" {
-		return
-	}
-	found.cors = &modelv1.CorsFact{
-		AllowOrigin: probes.SafeString(allowed, 256), ReflectsOrigin: allowed == foreignOrigin,
-		AllowsCredentials: strings.EqualFold(answer.header.Get("Access-Control-Allow-Credentials"), "true"),
-	}
-}
-
-// traced sends TRACE with a header that only an echo can contain.
-func (s *site) traced(ctx context.Context, v *visit, found *findings) {
-	secret := token()
-	answer := s.get(ctx, found, ask{
-		url: s.at(v, "/"), method: nethttp.MethodTrace, header: map[string]string{"X-Riskprofiler-Check": secret}, limit: 16 << 10,
-	})
-	if answer != nil && answer.status == nethttp.StatusOK && strings.Contains(string(answer.body), secret) {
-		found.mu.Lock()
-		found.trace = true
-		found.mu.Unlock()
-	}
+	found.debugPage = recognise(pagesOf().Debug, answer, "")
 }
 
 // favicon asks for the icon that the page names, or the one that browsers ask for by themselves.
@@ -205,33 +184,6 @@ func (s *site) favicon(ctx context.Context, v *visit, p *page, found *findings) 
 		found.icon = iconHash(answer)
 		found.mu.Unlock()
 	}
-}
-
-// securityTxt asks for the contact of RFC 9116 at its only place.
-func (s *site) securityTxt(ctx context.Context, v *visit, found *findings) {
-	answer := s.get(ctx, found, ask{url: s.at(v, "/.well-known/security.txt"), limit: 64 << 10})
-	if answer == nil {
-		return
-	}
-	// A redirect to the same file at the organisation's main site is allowed (RFC 9116 section 3).
-	next, _ := target(answer)
-	there := next != nil && strings.HasSuffix(next.Path, "/security.txt")
-	if there || (answer.status == nethttp.StatusOK && !answer.isHTML() && namesContact(answer.body)) {
-		found.mu.Lock()
-		found.securityTxt = true
-		found.mu.Unlock()
-	}
-}
-
-// namesContact says whether a security.txt has the Contact field that it must have (RFC 9116 section 2.5.3).
-func namesContact(body []byte) bool {
-	for line := range strings.Lines(string(body)) {
-		name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
-		if ok && strings.EqualFold(name, "contact") && strings.TrimSpace(value) != "" {
-			return true
-		}
-	}
-	return false
 }
 
 // token is a random path segment or header value.

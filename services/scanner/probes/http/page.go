@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http/observatory"
 )
@@ -17,6 +18,8 @@ const (
 	maxScripts = 100
 	maxMetas   = 100
 	maxMixed   = 20
+	maxForeign = 50
+	maxPaths   = 200
 	maxTitle   = 256
 	// maxAttribute is the longest attribute value looked at.
 	maxAttribute = 2048
@@ -36,16 +39,27 @@ type page struct {
 	icon         string
 	password     bool
 	insecureForm bool
-	mixed        []string
+	// passwordInURL: a form with a password field is sent as part of the address; getForm: the open form is such a one.
+	passwordInURL, getForm bool
+	// mixed are active resources in the clear, passive those that are only shown.
+	mixed, passive []string
+	// foreign are the hosts of other sites that scripts and styles come from.
+	foreign map[string]*modelv1.ForeignResource
+	// paths are places of the page's own origin that it takes things from.
+	paths []string
 }
 
 // loads are the attributes that make a browser run or show something from another place: active mixed content (W3C Mixed
 // Content, "blockable").
 var loads = map[string]string{"script": "src", "iframe": "src", "frame": "src", "embed": "src", "object": "data"}
 
+// shows are the elements that show something from another place: passive mixed content ("optionally blockable").
+var shows = map[string]bool{"img": true, "audio": true, "video": true, "source": true}
+
 // telltale are the elements whose attributes are read.
 var telltale = map[string]bool{
 	"script": true, "iframe": true, "frame": true, "embed": true, "object": true, "meta": true, "link": true, "form": true, "input": true, "base": true,
+	"img": true, "audio": true, "video": true, "source": true,
 }
 
 // readPage reads markup that came from at. Relative addresses are resolved against it, or against the page's base.
@@ -58,11 +72,15 @@ func readPage(body []byte, at *url.URL) *page {
 		if kind == html.ErrorToken {
 			return p
 		}
-		if kind != html.StartTagToken && kind != html.SelfClosingTagToken {
+		if kind != html.StartTagToken && kind != html.SelfClosingTagToken && kind != html.EndTagToken {
 			continue
 		}
 		raw, more := tokens.TagName()
 		name := string(raw)
+		if kind == html.EndTagToken {
+			p.getForm = p.getForm && name != "form"
+			continue
+		}
 		if name == "title" && p.title == "" && kind == html.StartTagToken {
 			if tokens.Next() == html.TextToken {
 				p.title = probes.SafeText([]byte(html.UnescapeString(string(tokens.Raw()))), maxTitle)
@@ -111,6 +129,7 @@ func (p *page) element(name string, attributes map[string]string, base, at *url.
 			p.scripts = append(p.scripts, source)
 			p.sources = append(p.sources, observatory.Script{Source: source, Integrity: strings.HasPrefix(attributes["integrity"], "sha")})
 		}
+		p.takes(attributes["src"], attributes["integrity"], base, at, true)
 	case "meta":
 		p.equivalent(attributes)
 		if attributes["name"] != "" && len(p.metas) < maxMetas {
@@ -119,14 +138,21 @@ func (p *page) element(name string, attributes map[string]string, base, at *url.
 	case "link":
 		p.link(attributes, base, at)
 	case "form":
+		p.getForm = strings.EqualFold(strings.TrimSpace(attributes["method"]), "get")
 		if action, err := base.Parse(attributes["action"]); err == nil && at.Scheme == "https" && action.Scheme == "http" {
 			p.insecureForm = true
 		}
 	case "input":
-		p.password = p.password || strings.EqualFold(attributes["type"], "password")
+		if strings.EqualFold(attributes["type"], "password") {
+			p.password, p.passwordInURL = true, p.passwordInURL || p.getForm
+		}
+	}
+	if shows[name] {
+		mix(&p.passive, attributes["src"], base, at)
+		p.own(attributes["src"], base, at)
 	}
 	if source := attributes[loads[name]]; loads[name] != "" && source != "" {
-		p.mix(source, base, at)
+		mix(&p.mixed, source, base, at)
 	}
 }
 
@@ -149,18 +175,57 @@ func (p *page) link(attributes map[string]string, base, at *url.URL) {
 				p.icon = attributes["href"]
 			}
 		case "stylesheet":
-			p.mix(attributes["href"], base, at)
+			mix(&p.mixed, attributes["href"], base, at)
+			p.takes(attributes["href"], attributes["integrity"], base, at, false)
 		}
 	}
 }
 
 // mix notes a resource that a page served over TLS takes in the clear.
-func (p *page) mix(source string, base, at *url.URL) {
-	if at.Scheme != "https" || len(p.mixed) >= maxMixed {
+func mix(list *[]string, source string, base, at *url.URL) {
+	if source = strings.TrimSpace(source); source == "" || at.Scheme != "https" || len(*list) >= maxMixed {
 		return
 	}
-	if from, err := base.Parse(strings.TrimSpace(source)); err == nil && from.Scheme == "http" {
-		p.mixed = append(p.mixed, probes.SafeString(from.String(), maxURLText))
+	if from, err := base.Parse(source); err == nil && from.Scheme == "http" {
+		*list = append(*list, probes.SafeString(from.String(), maxURLText))
+	}
+}
+
+// takes notes a script or style by whose it is: the page's own, or that of a host of another site.
+func (p *page) takes(source, integrity string, base, at *url.URL, script bool) {
+	from, err := base.Parse(strings.TrimSpace(source))
+	if err != nil || source == "" || from.Scheme != "http" && from.Scheme != "https" {
+		return
+	}
+	host := strings.ToLower(from.Hostname())
+	if observatory.SameSite(host, at.Hostname()) {
+		p.own(source, base, at)
+		return
+	}
+	f := p.foreign[host]
+	if f == nil {
+		if len(p.foreign) >= maxForeign {
+			return
+		}
+		if p.foreign == nil {
+			p.foreign = map[string]*modelv1.ForeignResource{}
+		}
+		f = &modelv1.ForeignResource{Host: probes.SafeString(host, 253)}
+		p.foreign[host] = f
+	}
+	if !script {
+		f.Styles++
+		return
+	}
+	if f.Scripts++; !strings.HasPrefix(strings.TrimSpace(integrity), "sha") {
+		f.WithoutIntegrity++
+	}
+}
+
+// own notes a path of the page's own origin.
+func (p *page) own(source string, base, at *url.URL) {
+	if from, err := base.Parse(strings.TrimSpace(source)); err == nil && source != "" && len(p.paths) < maxPaths && sameOrigin(from, at) {
+		p.paths = append(p.paths, from.Path)
 	}
 }
 

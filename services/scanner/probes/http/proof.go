@@ -43,7 +43,7 @@ func gitHead(body string) string {
 }
 
 func gitConfig(body string) string {
-	if strings.Contains(body, "[core]") && strings.Contains(body, "repositoryformatversion") {
+	if !markup(body) && strings.Contains(body, "[core]") && strings.Contains(body, "repositoryformatversion") {
 		return "a Git configuration with its [core] section"
 	}
 	return ""
@@ -216,7 +216,7 @@ func actuatorIndex(body string) string {
 	if json.Unmarshal([]byte(body), &index) != nil {
 		return ""
 	}
-	for _, telling := range []string{"heapdump", "env", "configprops", "threaddump", "loggers", "beans", "mappings", "httptrace", "shutdown", "metrics"} {
+	for _, telling := range []string{"env", "configprops", "threaddump", "loggers", "beans", "mappings", "httptrace", "shutdown", "metrics", "heapdump"} {
 		if _, ok := index.Links[telling]; ok {
 			return "the actuator offers " + telling
 		}
@@ -230,7 +230,7 @@ func actuatorIndex(body string) string {
 }
 
 func actuatorEnvironment(body string) string {
-	if strings.Contains(body, `"propertySources"`) && strings.Contains(body, `"activeProfiles"`) {
+	if strings.HasPrefix(body, "{") && strings.Contains(body, `"propertySources"`) && strings.Contains(body, `"activeProfiles"`) {
 		return "the environment of a Spring application"
 	}
 	return ""
@@ -260,16 +260,26 @@ func pprofIndex(body string) string {
 // documentHead finds the version that an API description must begin to name; the files are often longer than what is read.
 var documentHead = regexp.MustCompile(`"(?:swagger|openapi)"\s*:\s*"([0-9.]{1,12})"`)
 
+// documentLine is the same in YAML.
+var documentLine = regexp.MustCompile(`(?m)^(?:swagger|openapi):\s*['"]?([0-9.]{1,12})`)
+
 func apiDocument(body string) string {
 	if found := documentHead.FindStringSubmatch(body); found != nil && strings.HasPrefix(strings.TrimSpace(body), "{") {
+		return "an API description of version " + found[1]
+	}
+	if found := documentLine.FindStringSubmatch(body); found != nil && !markup(body) && strings.Contains(body, "paths:") {
 		return "an API description of version " + found[1]
 	}
 	return ""
 }
 
 func swaggerPage(body string) string {
-	if strings.Contains(strings.ToLower(body), "<title>swagger ui</title>") {
+	lower := strings.ToLower(body)
+	switch {
+	case strings.Contains(lower, "<title>swagger ui</title>"), strings.Contains(lower, "- swagger ui</title>"):
 		return "Swagger UI"
+	case markup(body) && strings.Contains(lower, "<redoc "):
+		return "ReDoc"
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	wappalyzer "github.com/projectdiscovery/wappalyzergo"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/http/observatory"
@@ -65,8 +66,20 @@ func TestPages(t *testing.T) {
 		{
 			"mixed content", "https://a.test/",
 			"<iframe src=http://b.test/1></iframe><object data=http://b.test/2></object><embed src=http://b.test/3><img src=http://b.test/4><a href=http://b.test/5><script src=//b.test/6></script>",
-			page{mixed: []string{"http://b.test/1", "http://b.test/2", "http://b.test/3"}, scripts: []string{"//b.test/6"}, elements: 1, sources: []observatory.Script{{Source: "//b.test/6"}}},
+			page{mixed: []string{"http://b.test/1", "http://b.test/2", "http://b.test/3"}, passive: []string{"http://b.test/4"},
+				foreign: map[string]*modelv1.ForeignResource{"b.test": {Host: "b.test", Scripts: 1, WithoutIntegrity: 1}}, scripts: []string{"//b.test/6"}, elements: 1, sources: []observatory.Script{{Source: "//b.test/6"}}},
 		},
+		{
+			"whose things", "https://www.a.co.uk/", "<script src=https://cdn.a.co.uk/x.js></script><script src=/own/x.js></script><link rel=stylesheet href=//b.co.uk/x integrity=sha256-x><img src=i/1.png>",
+			page{
+				foreign: map[string]*modelv1.ForeignResource{"b.co.uk": {Host: "b.co.uk", Styles: 1}}, paths: []string{"/own/x.js", "/i/1.png"},
+				scripts: []string{"https://cdn.a.co.uk/x.js", "/own/x.js"}, elements: 2, sources: []observatory.Script{{Source: "https://cdn.a.co.uk/x.js"}, {Source: "/own/x.js"}},
+			},
+		},
+		{"password in the address", "https://a.test/", "<form method=GET><input type=password></form>", page{password: true, passwordInURL: true, getForm: false}},
+		{"password by post", "https://a.test/", "<form method=get></form><form method=post><input type=password></form>", page{password: true}},
+		{"password behind a form", "https://a.test/", "<form method=get><input></form><input type=password>", page{password: true}},
+		{"form without a method", "https://a.test/", "<form><input type=password></form>", page{password: true}},
 		{"nothing mixed over plain http", "http://a.test/", "<iframe src=http://b.test/1></iframe>", page{}},
 		{"icon", "https://a.test/", "<link rel='Shortcut ICON' href=/i.png><link rel=icon href=/second.png>", page{icon: "/i.png"}},
 		{"meta", "https://a.test/", "<meta NAME=Generator content='x 1'>", page{metas: [][2]string{{"generator", "x 1"}}}},
@@ -76,7 +89,7 @@ func TestPages(t *testing.T) {
 	for _, test := range tests {
 		at, _ := url.Parse(test.at)
 		got := readPage([]byte(test.body), at)
-		if diff := cmp.Diff(test.want, *got, cmp.AllowUnexported(page{})); diff != "" {
+		if diff := cmp.Diff(test.want, *got, cmp.AllowUnexported(page{}), protocmp.Transform()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
@@ -88,18 +101,18 @@ func TestRecognise(t *testing.T) {
 		page string
 		want string
 	}{
-		{defaultPages, "<title>Welcome to nginx!</title>", "nginx"},
-		{defaultPages, "<html><body><h1>It works!</h1></body></html>", "apache"},
-		{defaultPages, "<title>IIS Windows Server</title>", "iis"},
-		{defaultPages, "<title>About nginx: welcome</title>", ""},
-		{panels, "<title>phpMyAdmin</title>", "phpMyAdmin"},
-		{panels, "<title>Grafana</title>", "Grafana"},
-		{panels, "<title>Sign in · GitLab</title><body>GitLab<input name='user[login]'>", "GitLab"},
-		{panels, "<title>Sign in</title>", ""},
-		{debugPages, "<title>Action Controller: Exception caught</title>", "rails"},
-		{debugPages, "<b>Fatal error</b>:  Uncaught x in <b>/var/www/i.php</b> on line <b>3</b>", "php"},
-		{debugPages, "<h1>Server Error in '/' Application.</h1><b>Stack Trace:</b> <b>Version Information:</b>", "asp.net"},
-		{debugPages, "<p>We write about fatal errors and stack traces</p>", ""},
+		{pagesOf().Default, "<title>Welcome to nginx!</title>", "nginx"},
+		{pagesOf().Default, "<html><body><h1>It works!</h1></body></html>", "apache"},
+		{pagesOf().Default, "<title>IIS Windows Server</title>", "iis"},
+		{pagesOf().Default, "<title>About nginx: welcome</title>", ""},
+		{pagesOf().Panels, "<title>phpMyAdmin</title>", "phpMyAdmin"},
+		{pagesOf().Panels, "<title>Grafana</title>", "Grafana"},
+		{pagesOf().Panels, "<title>Sign in · GitLab</title><body>GitLab<input name='user[login]'>", "GitLab"},
+		{pagesOf().Panels, "<title>Sign in</title>", ""},
+		{pagesOf().Debug, "<title>Action Controller: Exception caught</title>", "rails"},
+		{pagesOf().Debug, "<b>Fatal error</b>:  Uncaught x in <b>/var/www/i.php</b> on line <b>3</b>", "php"},
+		{pagesOf().Debug, "<h1>Server Error in '/' Application.</h1><b>Stack Trace:</b> <b>Version Information:</b>", "asp.net"},
+		{pagesOf().Debug, "<p>We write about fatal errors and stack traces</p>", ""},
 	}
 	at, _ := url.Parse("https://a.test/")
 	for _, test := range tests {
@@ -108,9 +121,9 @@ func TestRecognise(t *testing.T) {
 			t.Errorf("%s: %q, want %q", test.page, got, test.want)
 		}
 	}
-	for _, list := range [][]signature{defaultPages, panels, debugPages} {
+	for _, list := range [][]signature{pagesOf().Default, pagesOf().Panels, pagesOf().Debug} {
 		for _, s := range list {
-			if s.name == "" || (s.title == "" && s.realm == "" && len(s.body) == 0) || strings.ToLower(s.title+s.realm+strings.Join(s.body, "")) != s.title+s.realm+strings.Join(s.body, "") {
+			if s.Name == "" || (s.Title == "" && s.Realm == "" && len(s.Body) == 0) || strings.ToLower(s.Title+s.Realm+strings.Join(s.Body, "")) != s.Title+s.Realm+strings.Join(s.Body, "") {
 				t.Errorf("signature %+v can never fit, or always does", s)
 			}
 		}
@@ -244,16 +257,6 @@ func TestBasicChallenges(t *testing.T) {
 	}
 }
 
-func TestSecurityTxt(t *testing.T) {
-	for body, want := range map[string]bool{
-		"Contact: mailto:a@b.test\n": true, "# x\r\ncontact:https://b.test\r\n": true, "Contact:\n": false, "Encryption: x\n": false, "": false,
-	} {
-		if got := namesContact([]byte(body)); got != want {
-			t.Errorf("%q: %t, want %t", body, got, want)
-		}
-	}
-}
-
 func FuzzPage(f *testing.F) {
 	f.Add([]byte(front), "https://a.test/")
 	f.Add([]byte("<base href=http://[::1><form action='//'><script src='\x00'>"), "http://a.test/x?y#z")
@@ -274,17 +277,21 @@ func FuzzPage(f *testing.F) {
 }
 
 func FuzzProofs(f *testing.F) {
-	for _, body := range files {
+	for _, body := range proofSamples {
 		f.Add(body)
 	}
-	all := append(commonPaths(), rarePaths("a.test")...)
+	at, _ := url.Parse("https://a.test/")
 	f.Fuzz(func(t *testing.T, body string) {
-		for _, one := range all {
-			if proof := one.proof(body); len(proof) > 512 || strings.ContainsAny(proof, "\x00\x1b\n\r\u202e") {
-				t.Errorf("%s: proof %q", one.path, proof)
+		for _, kind := range []string{"text/html", "application/json", ""} {
+			answer := &reply{url: at, status: 200, header: nethttp.Header{"Content-Type": {kind}}, body: []byte(body)}
+			for _, one := range placesOf() {
+				for _, what := range one.shows(answer) {
+					if what.kind == "" || len(what.proof) > 512 || strings.ContainsAny(what.proof, "\x00\x1b\n\r\u202e") {
+						t.Errorf("%s: proof %q", one.path, what.proof)
+					}
+				}
 			}
 		}
-		namesContact([]byte(body))
 	})
 }
 

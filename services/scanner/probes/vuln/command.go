@@ -9,15 +9,8 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/proxied"
 )
-
-// command is one run of the engine.
-type command struct {
-	program string
-	args    []string
-	env     []string
-	dir     string
-}
 
 const (
 	// fastest and slowest bound the requests a second that the engine is told; what it sends is bounded by permits besides.
@@ -26,7 +19,7 @@ const (
 
 // newCommand writes the command line and the files that it names. The address of the proxy holds its password, so that it is in a
 // file and not among the arguments, which every user of the machine can read.
-func newCommand(env probes.Env, job *modelv1.ScanJob, at place, proxy, dir string) (*command, error) {
+func newCommand(env probes.Env, job *modelv1.ScanJob, at place, proxy, dir string) (*proxied.Command, error) {
 	proxyFile := filepath.Join(dir, "proxy.txt")
 	if err := os.WriteFile(proxyFile, []byte(proxy+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write the engine's proxy: %w", err)
@@ -50,7 +43,7 @@ func newCommand(env probes.Env, job *modelv1.ScanJob, at place, proxy, dir strin
 		"-rate-limit", strconv.Itoa(rate), "-concurrency", strconv.Itoa(min(rate, 10)), "-bulk-size", "1",
 		"-timeout", "10", "-retries", "0", "-max-host-error", "30",
 	}
-	return &command{program: env.Nuclei.Program, args: args, dir: dir, env: []string{
+	return &proxied.Command{Program: env.Nuclei.Program, Args: args, Dir: dir, Env: []string{
 		"HOME=" + filepath.Join(dir, "home"), "XDG_CONFIG_HOME=" + filepath.Join(dir, "home"), "XDG_CACHE_HOME=" + filepath.Join(dir, "home"),
 		"TMPDIR=" + filepath.Join(dir, "tmp"), "PATH=/nonexistent", "LANG=C.UTF-8", "GOMEMLIMIT=" + strconv.Itoa(goMemory), "NO_COLOR=1",
 	}}, nil
@@ -61,13 +54,5 @@ func requestRate(env probes.Env, at place) int {
 	if env.Rate == nil {
 		return fastest
 	}
-	return int(min(max(env.Rate(at.permitHost()), slowest), fastest))
-}
-
-// permitHost is the host that permits are taken for.
-func (p place) permitHost() string {
-	if p.addr.IsValid() {
-		return p.addr.String()
-	}
-	return p.host
+	return int(min(max(env.Rate(at.way().PermitHost()), slowest), fastest))
 }

@@ -2,11 +2,9 @@ package vuln
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os/exec"
-	"runtime"
 	"time"
+
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/proxied"
 )
 
 // limits bound one run of the engine.
@@ -31,63 +29,11 @@ var defaultLimits = limits{
 	memory: 8 << 30, fileBytes: 256 << 20, files: 512, grace: time.Second,
 }
 
-// run runs the engine to its end, the context's or its bounds', and kills what is left of it. The error is nil where it ended by
-// itself without one.
-func run(ctx context.Context, l limits, c *command, out *output) error {
-	ended := make(chan error)
-	go func() {
-		// The kernel's promise to kill the engine with its parent (PR_SET_PDEATHSIG) is about the thread that started it.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		ended <- runHere(ctx, l, c, out)
-	}()
-	return <-ended
-}
-
-func runHere(ctx context.Context, l limits, c *command, out *output) error {
+// run runs the engine to its end, the context's or its bounds'.
+func run(ctx context.Context, l limits, c *proxied.Command, out *output) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out.stop = cancel
-	complaint := &tail{most: 2048}
-	cmd := exec.CommandContext(ctx, c.program, c.args...)
-	cmd.Env, cmd.Dir = c.env, c.dir
-	cmd.Stdout, cmd.Stderr = out, complaint
-	// Children that keep the pipes open are not waited for longer than this.
-	cmd.WaitDelay = l.grace
-	isolate(cmd)
-	cmd.Cancel = func() error { return killAll(cmd) }
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start: %w", err)
-	}
-	limited := restrict(ctx, cmd, l)
-	if limited != nil {
-		_ = killAll(cmd)
-	}
-	err := cmd.Wait()
-	_ = killAll(cmd)
-	out.end()
-	switch {
-	case limited != nil:
-		return fmt.Errorf("set limits: %w", limited)
-	case errors.Is(err, exec.ErrWaitDelay):
-		return errors.New("it left processes behind, which were ended")
-	case err != nil && len(complaint.kept) > 0:
-		return fmt.Errorf("%w: %s", err, complaint.kept)
-	}
-	return err
-}
-
-// tail keeps the last bytes written to it.
-type tail struct {
-	most int
-	kept []byte
-}
-
-// Write never fails.
-func (t *tail) Write(b []byte) (int, error) {
-	t.kept = append(t.kept, b...)
-	if extra := len(t.kept) - t.most; extra > 0 {
-		t.kept = append(t.kept[:0], t.kept[extra:]...)
-	}
-	return len(b), nil
+	defer out.end()
+	return proxied.Run(ctx, proxied.Limits{Memory: l.memory, FileBytes: l.fileBytes, Files: l.files, Grace: l.grace}, *c, out)
 }

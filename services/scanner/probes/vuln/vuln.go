@@ -25,6 +25,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/proxied"
 )
 
 // defaultBudget bounds a scan that names no budget: a few hundred templates at the default rate.
@@ -49,6 +50,9 @@ type place struct {
 	port uint16
 	addr netip.Addr // where it is reached; invalid: wherever host leads
 }
+
+// way is the place as the engine's proxy knows it.
+func (p place) way() proxied.Place { return proxied.Place{Host: p.host, Port: p.port, Addr: p.addr} }
 
 // Scan runs the engine against the job's web application and gives a VulnerabilityFact for each of its results.
 //
@@ -75,23 +79,23 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, probes.Budget(job, defaultBudget))
 	defer cancel()
-	way, err := startProxy(ctx, env, at)
+	way, err := proxied.Start(ctx, env, at.way(), proxied.Options{})
 	if err != nil {
 		return nil, err
 	}
-	defer way.close()
+	defer way.Close()
 	dir, err := os.MkdirTemp("", "riskprofiler-vuln-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the engine: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	c, err := newCommand(env, job, at, way.url(), dir)
+	c, err := newCommand(env, job, at, way.URL(), dir)
 	if err != nil {
 		return nil, err
 	}
 	out := &output{limits: p.limits, place: at}
 	ended := run(ctx, p.limits, c, out)
-	return p.result(ctx, env, job, out, judge(out, ended, way.reached(), ctx.Err()))
+	return p.result(ctx, env, job, out, judge(out, ended, way.Reached(), ctx.Err()))
 }
 
 // missing says what is not installed; empty: nothing.

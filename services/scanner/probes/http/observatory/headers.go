@@ -290,11 +290,14 @@ func scriptPlace(a Answer, source string) (where int, secure bool) {
 	if err != nil {
 		return ownSite, false
 	}
-	if at.Hostname() == a.URL.Hostname() || site(at.Hostname()) == site(a.URL.Hostname()) {
+	if SameSite(at.Hostname(), a.URL.Hostname()) {
 		return ownSite, at.Scheme == "https"
 	}
 	return foreignSite, at.Scheme == "https"
 }
+
+// SameSite says whether two hosts are of one registrable domain.
+func SameSite(a, b string) bool { return strings.EqualFold(a, b) || site(a) == site(b) }
 
 func site(host string) string {
 	if domain, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {

@@ -1,4 +1,10 @@
-package vuln
+// Package proxied runs programs that are not trusted against one target: engines that the operator installed, such as a scanner of
+// its own or a browser. A program reaches the network through a proxy that connects to the job's target and nowhere else, after the
+// guard's judgement and with a permit, and runs without a shell, with limits, in a process group that is killed at the end.
+//
+// What it cannot do without more rights than it has is to keep a program that ignores its proxy from the network:
+// docs/politeness.md says how to.
+package proxied
 
 import (
 	"context"
@@ -34,11 +40,39 @@ const (
 	tunnelLife = 60 * time.Second
 )
 
-// proxy is the engine's way to the network: an HTTP proxy on loopback that connects to the target and nowhere else, after the
-// guard's judgement and with a permit. It asks for a password, so that nobody else on the machine can use it.
-type proxy struct {
+// Place is the target: a host, and the address where it is reached.
+type Place struct {
+	// Host as it stands in URLs, without brackets.
+	Host string
+	Port uint16
+	// Addr is where it is reached; invalid: wherever Host leads.
+	Addr netip.Addr
+}
+
+// PermitHost is the host that permits are taken for.
+func (p Place) PermitHost() string {
+	if p.Addr.IsValid() {
+		return p.Addr.String()
+	}
+	return p.Host
+}
+
+// Options of a proxy. The zero value is the strict one.
+type Options struct {
+	// Open serves without a password, for programs that cannot be told one: for as long as it runs, every user of this machine can
+	// reach the target through it, and nothing else.
+	Open bool
+	// Bytes bounds what all connections together carry to the program; 0: no bound but that of each.
+	Bytes int64
+}
+
+// Proxy is the engine's way to the network: an HTTP proxy on loopback that connects to the target and nowhere else, after the
+// guard's judgement and with a permit. It asks for a password, so
+// that nobody else on the machine can use it.
+type Proxy struct {
 	env     probes.Env
-	place   place
+	place   Place
+	options Options
 	session *netguard.Session
 	plain   *http.Transport
 	polite  *probes.Courtesy
@@ -48,27 +82,28 @@ type proxy struct {
 	password string
 	turns    chan struct{}
 	met      atomic.Bool  // the target took a connection
+	carried  atomic.Int64 // bytes to the program
 	refused  atomic.Int64 // connections elsewhere
 	ctx      context.Context
 	cancel   context.CancelFunc
 	tunnels  sync.WaitGroup
 }
 
-// startProxy begins to serve. The context ends every connection.
-func startProxy(ctx context.Context, env probes.Env, at place) (*proxy, error) {
+// Start begins to serve. The context ends every connection.
+func Start(ctx context.Context, env probes.Env, at Place, o Options) (*Proxy, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("open the engine's proxy: %w", err)
 	}
 	secret := make([]byte, 16)
 	_, _ = rand.Read(secret) // never fails (crypto/rand)
-	p := &proxy{
-		env: env, place: at, session: env.Guard.NewSession(), listener: listener, password: hex.EncodeToString(secret),
-		turns: make(chan struct{}, proxyAtOnce), polite: env.Courtesy(at.permitHost()),
+	p := &Proxy{
+		env: env, place: at, options: o, session: env.Guard.NewSession(), listener: listener, password: hex.EncodeToString(secret),
+		turns: make(chan struct{}, proxyAtOnce), polite: env.Courtesy(at.PermitHost()),
 	}
 	p.ctx, p.cancel = context.WithCancel(ctx)
-	if at.addr.IsValid() && at.host != at.addr.String() {
-		if err := p.session.Pin(at.host, at.addr); err != nil {
+	if at.Addr.IsValid() && at.Host != at.Addr.String() {
+		if err := p.session.Pin(at.Host, at.Addr); err != nil {
 			_ = listener.Close()
 			p.cancel()
 			return nil, err
@@ -86,16 +121,19 @@ func startProxy(ctx context.Context, env probes.Env, at place) (*proxy, error) {
 	return p, nil
 }
 
-// url is the proxy's address with its password.
-func (p *proxy) url() string {
+// URL is the proxy's address with its password.
+func (p *Proxy) URL() string {
 	return (&url.URL{Scheme: "http", User: url.UserPassword("engine", p.password), Host: p.listener.Addr().String()}).String()
 }
 
-// reached says whether the target took a connection.
-func (p *proxy) reached() bool { return p.met.Load() }
+// Address is where the proxy listens.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// close ends all connections and waits for them.
-func (p *proxy) close() {
+// Reached says whether the target took a connection.
+func (p *Proxy) Reached() bool { return p.met.Load() }
+
+// Close ends all connections and waits for them.
+func (p *Proxy) Close() {
 	p.cancel()
 	_ = p.server.Close()
 	p.tunnels.Wait()
@@ -103,8 +141,8 @@ func (p *proxy) close() {
 }
 
 // ServeHTTP is one request of the engine.
-func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !p.knows(r.Header.Get("Proxy-Authorization")) {
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !p.options.Open && !p.knows(r.Header.Get("Proxy-Authorization")) {
 		w.Header().Set("Proxy-Authenticate", `Basic realm="engine"`)
 		http.Error(w, "the proxy's password is missing", http.StatusProxyAuthRequired)
 		return
@@ -116,7 +154,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.forward(w, r)
 }
 
-func (p *proxy) knows(header string) bool {
+func (p *Proxy) knows(header string) bool {
 	want := "Basic " + base64.StdEncoding.EncodeToString([]byte("engine:"+p.password))
 	return subtle.ConstantTimeCompare([]byte(header), []byte(want)) == 1
 }
@@ -125,24 +163,24 @@ func (p *proxy) knows(header string) bool {
 var errElsewhere = errors.New("the engine may reach its target and nothing else")
 
 // permits says whether address is the target: its host or address, at the port that is tested or the usual ones of the web.
-func (p *proxy) permits(address string) error {
+func (p *Proxy) permits(address string) error {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
 		return errElsewhere
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
-	same := strings.EqualFold(host, p.place.host)
+	same := strings.EqualFold(host, p.place.Host)
 	if addr, err := netip.ParseAddr(host); err == nil {
-		same = same || addr.Unmap() == p.place.addr
+		same = same || addr.Unmap() == p.place.Addr
 	}
-	if err != nil || !same || uint16(port) != p.place.port && port != 80 && port != 443 {
+	if err != nil || !same || uint16(port) != p.place.Port && port != 80 && port != 443 {
 		return errElsewhere
 	}
 	return nil
 }
 
 // dial connects to the target after judgement and with a permit, and bounds how long and how many.
-func (p *proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
+func (p *Proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	if err := p.permits(address); err != nil {
 		p.refused.Add(1)
 		return nil, err
@@ -153,7 +191,10 @@ func (p *proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
 		return nil, ctx.Err()
 	}
 	free := sync.OnceFunc(func() { <-p.turns })
-	err := p.env.TakePermits(ctx, p.place.permitHost(), 1)
+	err := p.room()
+	if err == nil {
+		err = p.env.TakePermits(ctx, p.place.PermitHost(), 1)
+	}
 	var conn net.Conn
 	if err == nil {
 		dialing, cancel := context.WithTimeout(ctx, probes.DialTimeout)
@@ -169,6 +210,14 @@ func (p *proxy) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	return &turnConn{Conn: conn, free: free}, nil
 }
 
+// room says that more may be carried.
+func (p *Proxy) room() error {
+	if p.options.Bytes > 0 && p.carried.Load() > p.options.Bytes {
+		return errFull
+	}
+	return nil
+}
+
 // turnConn gives its turn back when it closes.
 type turnConn struct {
 	net.Conn
@@ -182,7 +231,7 @@ func (c *turnConn) Close() error {
 }
 
 // tunnel carries bytes between the engine and the target: what is in them is theirs, under TLS.
-func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
+func (p *Proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 	up, err := p.dial(r.Context(), "tcp", r.Host)
 	if err != nil {
 		refuse(w, err)
@@ -213,14 +262,14 @@ func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(up, io.LimitReader(buffered, requestBytes))
 		_, _ = up.Close(), down.Close()
 	})
-	_, err = io.Copy(down, io.LimitReader(up, tunnelBytes))
+	_, err = io.Copy(down, p.counted(up))
 	_, _ = up.Close(), down.Close()
 	both.Wait()
 	p.polite.Failed(r.Context(), err)
 }
 
 // forward sends one request without TLS and its answer back. Redirects are the engine's business, which comes here again.
-func (p *proxy) forward(w http.ResponseWriter, r *http.Request) {
+func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Scheme != "http" || r.URL.Host == "" {
 		http.Error(w, "no address of the web", http.StatusBadRequest)
 		return
@@ -243,9 +292,36 @@ func (p *proxy) forward(w http.ResponseWriter, r *http.Request) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(answer.StatusCode)
-	_, err = io.Copy(w, io.LimitReader(answer.Body, tunnelBytes))
+	_, err = io.Copy(w, p.counted(answer.Body))
 	p.polite.Failed(r.Context(), err)
 }
+
+// counted reads within the bounds of one connection and of all.
+func (p *Proxy) counted(from io.Reader) io.Reader {
+	from = io.LimitReader(from, tunnelBytes)
+	if p.options.Bytes == 0 {
+		return from
+	}
+	return &meter{from: from, proxy: p}
+}
+
+// meter ends a connection when all of them have carried enough.
+type meter struct {
+	from  io.Reader
+	proxy *Proxy
+}
+
+// Read counts.
+func (m *meter) Read(b []byte) (int, error) {
+	n, err := m.from.Read(b)
+	if m.proxy.carried.Add(int64(n)) > m.proxy.options.Bytes {
+		return 0, errFull
+	}
+	return n, err
+}
+
+// errFull says that the program has been sent enough.
+var errFull = errors.New("the program was sent as much as it may be")
 
 // refuse says why there is no connection: that it is not permitted, or that the target does not answer.
 func refuse(w http.ResponseWriter, err error) {

@@ -1,0 +1,464 @@
+package azure
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/rest"
+)
+
+var webKinds = []kind{
+	{"Microsoft.Web/sites", readSite},
+	{"Microsoft.Web/sites/slots", readSite},
+	{"Microsoft.Web/staticSites", readStaticSite},
+	{"Microsoft.Network/frontDoors", readFrontDoor},
+	{"Microsoft.Cdn/profiles/endpoints", readEndpoint},
+	{"Microsoft.Cdn/profiles/afdEndpoints", readEndpoint},
+	{"Microsoft.Cdn/profiles/customDomains", readEndpoint},
+	{"Microsoft.Network/trafficManagerProfiles", readTraffic},
+	{"Microsoft.ApiManagement/service", readAPI},
+	{"Microsoft.App/containerApps", readContainerApp},
+	{"Microsoft.App/managedEnvironments", readEnvironment},
+	{"Microsoft.ContainerInstance/containerGroups", readContainers},
+	{"Microsoft.ContainerService/managedClusters", readCluster},
+}
+
+// disabled says whether a switch such as publicNetworkAccess is off: absent means on.
+func disabled(text string) bool { return strings.EqualFold(text, "Disabled") }
+
+// tls is a protocol in the words of checks: Azure writes "1.2", "TLS1_2", "Tls12", "TLS12", "TLSv1_2". "" for what is none of them.
+func tls(text string) string {
+	switch digits := strings.Trim(strings.NewReplacer("_", "", ".", "", "v", "").Replace(strings.ToLower(text)), "tls "); digits {
+	case "10":
+		return cloud.TLS10
+	case "11":
+		return cloud.TLS11
+	case "12":
+		return cloud.TLS12
+	case "13":
+		return cloud.TLS13
+	}
+	return ""
+}
+
+// set notes a setting that is known.
+func set(f *modelv1.CloudFact, name, value string) {
+	if value != "" {
+		f.Settings[name] = value
+	}
+}
+
+// readGateway reads a gateway of web applications (Microsoft.Network, ApplicationGatewayPropertiesFormat).
+func readGateway(s *scan, r *row) error {
+	type listener struct {
+		ID         string `json:"id"`
+		Properties struct {
+			Protocol string   `json:"protocol"`
+			Name     string   `json:"hostName"`
+			Names    []string `json:"hostNames"`
+		} `json:"properties"`
+	}
+	var p struct {
+		Fronts    []front    `json:"frontendIPConfigurations"`
+		Listeners []listener `json:"httpListeners"`
+		Rules     []struct {
+			Properties struct {
+				Listener ref `json:"httpListener"`
+				Redirect ref `json:"redirectConfiguration"`
+			} `json:"properties"`
+		} `json:"requestRoutingRules"`
+		TLS struct {
+			Minimum string `json:"minProtocolVersion"`
+		} `json:"sslPolicy"`
+		Policy   ref `json:"firewallPolicy"`
+		Firewall struct {
+			Enabled bool `json:"enabled"`
+		} `json:"webApplicationFirewallConfiguration"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	b := &balancer{row: r, fronts: publicOf(p.Fronts), listening: len(p.Listeners) > 0, settings: map[string]string{cloud.SettingWebACL: cloud.None}}
+	if p.Policy.ID != "" {
+		b.settings[cloud.SettingWebACL] = p.Policy.key()
+	} else if p.Firewall.Enabled {
+		b.settings[cloud.SettingWebACL] = "web application firewall of the gateway"
+	}
+	if v := tls(p.TLS.Minimum); v != "" {
+		b.settings[cloud.SettingMinimumTLS] = v
+	}
+	redirects := map[string]bool{}
+	for _, rule := range p.Rules {
+		redirects[rule.Properties.Listener.key()] = rule.Properties.Redirect.ID != ""
+	}
+	plain := false
+	for _, l := range p.Listeners {
+		b.names = append(b.names, plainNames(append(l.Properties.Names, l.Properties.Name))...)
+		plain = plain || strings.EqualFold(l.Properties.Protocol, "Http") && !redirects[strings.ToLower(l.ID)]
+	}
+	b.settings[cloud.SettingPlainHTTP] = rest.YesNo(plain)
+	s.network.balancers = append(s.network.balancers, b)
+	return nil
+}
+
+// plainNames leaves out patterns: they are no names to look at.
+func plainNames(names []string) []string {
+	return rest.Hosts(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return strings.ContainsAny(n, "*?") })...)
+}
+
+// readSite reads an application of App Service or Functions, or a slot of one (Microsoft.Web, Site).
+func readSite(s *scan, r *row) error {
+	var p struct {
+		State   string   `json:"state"`
+		Default string   `json:"defaultHostName"`
+		Names   []string `json:"hostNames"`
+		Enabled []string `json:"enabledHostNames"`
+		Only    bool     `json:"httpsOnly"`
+		Network string   `json:"publicNetworkAccess"`
+		// Others use these addresses as well, but records of the account may lead there.
+		Shared   string `json:"inboundIpAddress"`
+		Possible string `json:"possibleInboundIpAddresses"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	f := r.fact()
+	f.Hostnames = plainNames(append(append([]string{p.Default}, p.Names...), p.Enabled...))
+	f.Settings[cloud.SettingPlainHTTP] = rest.YesNo(!p.Only)
+	f.Settings[cloud.SettingInstanceProfile] = cmp.Or(r.Identity.Type, cloud.None)
+	f.Settings[settingState] = strings.ToLower(p.State)
+	s.held.Add(f.GetHostnames(), append(strings.Split(p.Possible, ","), p.Shared))
+	s.later = append(s.later, func(ctx context.Context) error {
+		return s.site(ctx, f, !disabled(p.Network) && strings.EqualFold(p.State, "Running"))
+	})
+	return nil
+}
+
+// settingState is whether an application runs, in the provider's words.
+const settingState = "state"
+
+// site adds what only the configuration of an application says: the rules of who may reach it.
+func (s *scan) site(ctx context.Context, f *modelv1.CloudFact, reachable bool) error {
+	body, err := s.session.manage.Get(ctx, s.session.url(f.GetId()+"/config/web", versionWeb))
+	var open bool
+	if err == nil {
+		open, err = siteConfig(body, f)
+	}
+	if err != nil {
+		if err := s.gap(err, "Microsoft.Web/sites/config/read"); err != nil {
+			return err
+		}
+	} else {
+		f.Settings[cloud.SettingPubliclyAccessible], f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(reachable), rest.YesNo(open)
+		if reachable && open {
+			f.Public, f.PublicReason = true, "it runs, and its access rules admit the internet"
+		}
+	}
+	return s.emit(cloud.Resource{Fact: f, Names: true})
+}
+
+// restriction is a rule of App Service (Microsoft.Web, IpSecurityRestriction): the first that fits decides, and where there are rules, who
+// fits none is refused unless the default says otherwise.
+type restriction struct {
+	Address  string `json:"ipAddress"`
+	Action   string `json:"action"`
+	Priority int    `json:"priority"`
+	Tag      string `json:"tag"`
+}
+
+// siteConfig reads WebApps_GetConfiguration into a fact, and says whether the rules admit the internet.
+func siteConfig(body []byte, f *modelv1.CloudFact) (open bool, err error) {
+	var answer struct {
+		Properties *struct {
+			TLS          string        `json:"minTlsVersion"`
+			FTP          string        `json:"ftpsState"`
+			Debug        bool          `json:"remoteDebuggingEnabled"`
+			Network      string        `json:"publicNetworkAccess"`
+			Restrictions []restriction `json:"ipSecurityRestrictions"`
+			Default      string        `json:"ipSecurityRestrictionsDefaultAction"`
+		} `json:"properties"`
+	}
+	if json.Unmarshal(body, &answer) != nil || answer.Properties == nil {
+		return false, rest.Broken("its answer cannot be read")
+	}
+	p := answer.Properties
+	set(f, cloud.SettingMinimumTLS, tls(p.TLS))
+	set(f, "ftp", strings.ToLower(p.FTP))
+	f.Settings["remote-debugging"] = rest.YesNo(p.Debug)
+	if disabled(p.Network) {
+		return false, nil
+	}
+	return admits(p.Restrictions, p.Default), nil
+}
+
+// admits says whether rules let the internet in.
+func admits(rules []restriction, fallback string) bool {
+	rules = slices.Clone(rules)
+	slices.SortStableFunc(rules, func(a, b restriction) int { return cmp.Compare(a.Priority, b.Priority) })
+	for _, r := range rules {
+		if r.Tag != "" && !strings.EqualFold(r.Tag, "Default") && !strings.EqualFold(r.Tag, "XffProxy") {
+			continue // service tags are the provider's own services
+		}
+		if rest.World([]string{r.Address}) {
+			return strings.EqualFold(r.Action, "Allow")
+		}
+	}
+	return len(rules) == 0 && !strings.EqualFold(fallback, "Deny") || strings.EqualFold(fallback, "Allow")
+}
+
+func readStaticSite(s *scan, r *row) error {
+	var p struct {
+		Default string   `json:"defaultHostname"`
+		Custom  []string `json:"customDomains"`
+		Network string   `json:"publicNetworkAccess"`
+		Shared  string   `json:"stableInboundIP"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	f := r.fact()
+	s.held.Add(nil, []string{p.Shared})
+	f.Hostnames = plainNames(append(p.Custom, p.Default))
+	open(f, !disabled(p.Network), "a static site answers everybody")
+	return s.emit(cloud.Resource{Fact: f, Names: true})
+}
+
+// readFrontDoor reads a Front Door of the classic kind.
+func readFrontDoor(s *scan, r *row) error {
+	var p struct {
+		State     string `json:"enabledState"`
+		Frontends []struct {
+			Properties struct {
+				Name   string `json:"hostName"`
+				Policy ref    `json:"webApplicationFirewallPolicyLink"`
+				HTTPS  struct {
+					TLS string `json:"minimumTlsVersion"`
+				} `json:"customHttpsConfiguration"`
+			} `json:"properties"`
+		} `json:"frontendEndpoints"`
+		Pools []struct {
+			Properties struct {
+				Backends []struct {
+					Address string `json:"address"`
+				} `json:"backends"`
+			} `json:"properties"`
+		} `json:"backendPools"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	f := r.fact()
+	f.Settings[cloud.SettingWebACL] = cloud.None
+	for _, e := range p.Frontends {
+		f.Hostnames = append(f.Hostnames, plainNames([]string{e.Properties.Name})...)
+		set(f, cloud.SettingWebACL, e.Properties.Policy.key())
+		if v := tls(e.Properties.HTTPS.TLS); v != "" && (f.GetSettings()[cloud.SettingMinimumTLS] == "" || v < f.GetSettings()[cloud.SettingMinimumTLS]) {
+			f.Settings[cloud.SettingMinimumTLS] = v
+		}
+	}
+	for _, pool := range p.Pools {
+		for _, b := range pool.Properties.Backends {
+			f.PointsTo = append(f.PointsTo, rest.Hosts(b.Address)...)
+		}
+	}
+	open(f, !disabled(p.State), "a content network answers everybody")
+	return s.emit(cloud.Resource{Fact: f, Names: true})
+}
+
+// readEndpoint reads an endpoint of Front Door or of the older content network, or a name of the owner's before one.
+func readEndpoint(s *scan, r *row) error {
+	var p struct {
+		Name    string `json:"hostName"`
+		State   string `json:"enabledState"`
+		Plain   *bool  `json:"isHttpAllowed"`
+		Origins []struct {
+			Properties struct {
+				Name string `json:"hostName"`
+			} `json:"properties"`
+		} `json:"origins"`
+		TLS struct {
+			Minimum string `json:"minimumTlsVersion"`
+		} `json:"tlsSettings"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	f := r.fact()
+	f.Hostnames = plainNames([]string{p.Name})
+	if p.Plain != nil {
+		f.Settings[cloud.SettingPlainHTTP] = rest.YesNo(*p.Plain)
+	}
+	set(f, cloud.SettingMinimumTLS, tls(p.TLS.Minimum))
+	for _, o := range p.Origins {
+		f.PointsTo = append(f.PointsTo, rest.Hosts(o.Properties.Name)...)
+	}
+	open(f, !disabled(p.State), "a content network answers everybody")
+	return s.emit(cloud.Resource{Fact: f, Names: true})
+}
+
+func readTraffic(s *scan, r *row) error {
+	var p struct {
+		Status string `json:"profileStatus"`
+		DNS    struct {
+			Name string `json:"fqdn"`
+		} `json:"dnsConfig"`
+		Endpoints []struct {
+			Properties struct {
+				Target string `json:"target"`
+			} `json:"properties"`
+		} `json:"endpoints"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	f := r.fact()
+	f.Hostnames = rest.Hosts(p.DNS.Name)
+	for _, e := range p.Endpoints {
+		f.PointsTo = append(f.PointsTo, rest.Hosts(e.Properties.Target)...)
+	}
+	open(f, !disabled(p.Status), "its name is answered for everybody")
+	return s.emit(cloud.Resource{Fact: f, Names: true})
+}
+
+func readAPI(s *scan, r *row) error {
+	var p struct {
+		Gateway string `json:"gatewayUrl"`
+		Portal  string `json:"developerPortalUrl"`
+		Manage  string `json:"managementApiUrl"`
+		Repo    string `json:"scmUrl"`
+		Names   []struct {
+			Name string `json:"hostName"`
+		} `json:"hostnameConfigurations"`
+		Addresses []string `json:"publicIPAddresses"`
+		Kind      string   `json:"virtualNetworkType"`
+		Network   string   `json:"publicNetworkAccess"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	f := r.fact()
+	names := rest.Hosts(p.Gateway, p.Portal, p.Manage, p.Repo)
+	for _, n := range p.Names {
+		names = append(names, plainNames([]string{n.Name})...)
+	}
+	f.Hostnames, f.Addresses = names, p.Addresses
+	public := !strings.EqualFold(p.Kind, "Internal") && !disabled(p.Network)
+	f.Settings[cloud.SettingPubliclyAccessible] = rest.YesNo(public)
+	open(f, public, "its gateway is on the internet")
+	return s.emit(cloud.Resource{Fact: f, Names: public})
+}
+
+func readContainerApp(s *scan, r *row) error {
+	var p struct {
+		Configuration struct {
+			Ingress struct {
+				External bool   `json:"external"`
+				Name     string `json:"fqdn"`
+				Insecure bool   `json:"allowInsecure"`
+				Rules    []struct {
+					Range  string `json:"ipAddressRange"`
+					Action string `json:"action"`
+				} `json:"ipSecurityRestrictions"`
+				Custom []struct {
+					Name string `json:"name"`
+				} `json:"customDomains"`
+			} `json:"ingress"`
+		} `json:"configuration"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	in, f := p.Configuration.Ingress, r.fact()
+	f.Hostnames = rest.Hosts(in.Name)
+	for _, c := range in.Custom {
+		f.Hostnames = append(f.Hostnames, plainNames([]string{c.Name})...)
+	}
+	// All rules are of one kind (Microsoft.App, IpSecurityRestrictionRule): those that allow refuse everybody else.
+	admits := len(in.Rules) == 0 || strings.EqualFold(in.Rules[0].Action, "Deny")
+	for _, rule := range in.Rules {
+		admits = admits || rest.World([]string{rule.Range})
+	}
+	f.Settings[cloud.SettingPlainHTTP] = rest.YesNo(in.Insecure)
+	f.Settings[cloud.SettingPubliclyAccessible], f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(in.External), rest.YesNo(in.External && admits)
+	open(f, in.External && admits, "its ingress is external")
+	return s.emit(cloud.Resource{Fact: f, Names: in.External})
+}
+
+// readEnvironment notes the address of an environment of container apps, which records may lead to.
+func readEnvironment(s *scan, r *row) error {
+	var p struct {
+		IP string `json:"staticIp"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	s.held.Add(nil, []string{p.IP})
+	return nil
+}
+
+func readContainers(s *scan, r *row) error {
+	var p struct {
+		Address struct {
+			IP    string `json:"ip"`
+			Name  string `json:"fqdn"`
+			Type  string `json:"type"`
+			Ports []struct {
+				Protocol string `json:"protocol"`
+				Port     uint32 `json:"port"`
+			} `json:"ports"`
+		} `json:"ipAddress"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	f, public := r.fact(), strings.EqualFold(p.Address.Type, "Public")
+	f.Settings[cloud.SettingPubliclyAccessible] = rest.YesNo(public)
+	if !public {
+		return s.emit(cloud.Resource{Fact: f})
+	}
+	if _, err := netip.ParseAddr(p.Address.IP); err == nil {
+		f.Addresses = []string{p.Address.IP}
+	}
+	f.Hostnames = rest.Hosts(p.Address.Name)
+	for _, port := range p.Address.Ports {
+		f.Ingress = append(f.Ingress, &modelv1.CloudIngress{
+			Protocol: cmp.Or(strings.ToLower(port.Protocol), "tcp"), FromPort: port.Port, ToPort: port.Port, Source: "0.0.0.0/0", Rule: f.GetId(),
+		})
+	}
+	f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(len(f.GetIngress()) > 0)
+	open(f, true, "its containers have a public address")
+	return s.emit(cloud.Resource{Fact: f, Dedicated: true, Names: true})
+}
+
+func readCluster(s *scan, r *row) error {
+	var p struct {
+		Version string `json:"kubernetesVersion"`
+		Name    string `json:"fqdn"`
+		Network string `json:"publicNetworkAccess"`
+		Access  struct {
+			Private bool     `json:"enablePrivateCluster"`
+			Ranges  []string `json:"authorizedIPRanges"`
+		} `json:"apiServerAccessProfile"`
+	}
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return err
+	}
+	f := r.fact()
+	public := !p.Access.Private && !disabled(p.Network)
+	all := public && (len(p.Access.Ranges) == 0 || rest.World(p.Access.Ranges))
+	f.Settings[cloud.SettingPubliclyAccessible], f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(public), rest.YesNo(all)
+	if p.Version != "" {
+		f.Settings[cloud.SettingEngine] = "kubernetes " + p.Version
+	}
+	if public {
+		f.Hostnames = rest.Hosts(p.Name)
+	}
+	open(f, all, "its API server answers the whole internet")
+	return s.emit(cloud.Resource{Fact: f, Names: public})
+}

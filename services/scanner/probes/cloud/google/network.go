@@ -1,0 +1,482 @@
+package google
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/rest"
+)
+
+var networkKinds = []kind{
+	{"compute.googleapis.com/Address", readAddress},
+	{"compute.googleapis.com/GlobalAddress", readAddress},
+	{"compute.googleapis.com/Instance", readInstance},
+	{"compute.googleapis.com/Firewall", readFirewall},
+	{"compute.googleapis.com/ForwardingRule", readForwarding},
+	{"compute.googleapis.com/GlobalForwardingRule", readForwarding},
+	{"compute.googleapis.com/TargetHttpProxy", readProxy},
+	{"compute.googleapis.com/TargetHttpsProxy", readProxy},
+	{"compute.googleapis.com/UrlMap", readURLMap},
+	{"compute.googleapis.com/SslPolicy", readPolicy},
+	{"dns.googleapis.com/ManagedZone", readZone},
+	{"dns.googleapis.com/ResourceRecordSet", readRecord},
+}
+
+// network is what has to be put together.
+type network struct {
+	instances []*instance
+	firewalls []*firewall
+	forwards  []*forward
+	proxies   map[string]*proxy
+	redirects map[string]bool   // of maps of URLs: everything goes on to https
+	policies  map[string]string // of TLS: the least protocol
+}
+
+// readAddress reads a reserved address (compute v1, addresses).
+func readAddress(s *scan, a *asset) error {
+	var p struct {
+		Address string   `json:"address"`
+		Status  string   `json:"status"`
+		Kind    string   `json:"addressType"`
+		Users   []string `json:"users"`
+	}
+	if err := a.decode(&p); err != nil || strings.EqualFold(p.Kind, "INTERNAL") {
+		return err
+	}
+	f := a.fact()
+	if p.Address != "" {
+		f.Addresses = []string{p.Address}
+	}
+	for _, u := range p.Users {
+		f.PointsTo = append(f.PointsTo, relative(u))
+	}
+	f.Settings[cloud.SettingAttached] = rest.YesNo(p.Status == "IN_USE" || len(p.Users) > 0)
+	return s.emit(cloud.Resource{Fact: f, Dedicated: true})
+}
+
+// instance is a virtual machine (compute v1, instances).
+type instance struct {
+	asset  *asset
+	Status string `json:"status"`
+	Tags   struct {
+		Items []string `json:"items"`
+	} `json:"tags"`
+	Labels   map[string]string `json:"labels"`
+	Accounts []struct {
+		Email string `json:"email"`
+	} `json:"serviceAccounts"`
+	Interfaces []struct {
+		Network string `json:"network"`
+		V4      []struct {
+			IP   string `json:"natIP"`
+			Name string `json:"publicPtrDomainName"`
+		} `json:"accessConfigs"`
+		V6 []struct {
+			IP string `json:"externalIpv6"`
+		} `json:"ipv6AccessConfigs"`
+	} `json:"networkInterfaces"`
+}
+
+func readInstance(s *scan, a *asset) error {
+	i := &instance{asset: a}
+	if err := a.decode(i); err != nil {
+		return err
+	}
+	a.Resource.Data = nil // it is kept until the end
+	s.network.instances = append(s.network.instances, i)
+	return nil
+}
+
+// networks are those that an instance has a public address in.
+func (i *instance) networks() []string {
+	var out []string
+	for _, n := range i.Interfaces {
+		if len(n.V4) > 0 && n.V4[0].IP != "" || len(n.V6) > 0 && n.V6[0].IP != "" {
+			out = append(out, relative(n.Network))
+		}
+	}
+	return out
+}
+
+// firewall is one rule (compute v1, firewalls).
+type firewall struct {
+	asset     *asset
+	spans     []rest.Span
+	Network   string   `json:"network"`
+	Direction string   `json:"direction"`
+	Priority  *int     `json:"priority"`
+	Disabled  bool     `json:"disabled"`
+	Sources   []string `json:"sourceRanges"`
+	FromTags  []string `json:"sourceTags"`
+	FromUsers []string `json:"sourceServiceAccounts"`
+	Targets   []string `json:"targetTags"`
+	Users     []string `json:"targetServiceAccounts"`
+	Goals     []string `json:"destinationRanges"`
+	Allowed   []ports  `json:"allowed"`
+	Denied    []ports  `json:"denied"`
+}
+
+type ports struct {
+	Protocol string   `json:"IPProtocol"`
+	Ports    []string `json:"ports"`
+}
+
+// readFirewall keeps the rules about everybody. A rule without sources of any kind is about everybody as well.
+func readFirewall(s *scan, a *asset) error {
+	f := &firewall{asset: a}
+	if err := a.decode(f); err != nil {
+		return err
+	}
+	a.Resource.Data = nil
+	world := rest.World(f.Sources) || len(f.Sources)+len(f.FromTags)+len(f.FromUsers) == 0
+	if f.Disabled || strings.EqualFold(f.Direction, "EGRESS") || !world || len(f.Denied) > 0 && len(f.Goals) > 0 {
+		return nil
+	}
+	for _, p := range append(slices.Clone(f.Allowed), f.Denied...) {
+		f.spans = append(f.spans, spansOf(p, a.Name)...)
+	}
+	s.network.firewalls = append(s.network.firewalls, f)
+	return nil
+}
+
+// spansOf are the ports of a rule: protocols by name or number, "all" for every one.
+func spansOf(p ports, rule string) []rest.Span {
+	protocol := strings.ToLower(p.Protocol)
+	switch protocol {
+	case "all":
+		return rest.AnyPort(rule)
+	case "1", "58", "ipv6-icmp":
+		protocol = "icmp"
+	case "6":
+		protocol = "tcp"
+	case "17":
+		protocol = "udp"
+	}
+	if len(p.Ports) == 0 {
+		return []rest.Span{{Protocol: protocol, Last: rest.LastPort, Rule: rule}}
+	}
+	var out []rest.Span
+	for _, text := range p.Ports {
+		if first, last, ok := rest.Ports(text); ok {
+			out = append(out, rest.Span{Protocol: protocol, First: first, Last: last, Rule: rule})
+		}
+	}
+	return out
+}
+
+// defaultPriority is that of a rule that names none (compute v1, firewalls.priority).
+const defaultPriority = 1000
+
+func (f *firewall) weighed() rest.Rule {
+	priority := defaultPriority
+	if f.Priority != nil {
+		priority = *f.Priority
+	}
+	return rest.Rule{Priority: priority, Deny: len(f.Denied) > 0, Spans: f.spans}
+}
+
+// hits says whether a rule is about an instance.
+func (f *firewall) hits(i *instance) bool {
+	if !slices.Contains(i.networks(), relative(f.Network)) {
+		return false
+	}
+	if len(f.Targets) == 0 && len(f.Users) == 0 {
+		return true
+	}
+	tagged := slices.ContainsFunc(f.Targets, func(t string) bool { return slices.Contains(i.Tags.Items, t) })
+	for _, a := range i.Accounts {
+		tagged = tagged || slices.Contains(f.Users, a.Email)
+	}
+	return tagged
+}
+
+// joinNetwork puts the network together and hands it over.
+func (s *scan) joinNetwork() error {
+	n := &s.network
+	for _, i := range n.instances {
+		r, all := n.instance(i)
+		if !all {
+			_ = s.gap(rest.Broken("a network has more rules than are weighed"), "compute.firewalls.list") // nil: nothing was emitted
+		}
+		if err := s.emit(r); err != nil {
+			return err
+		}
+	}
+	for _, f := range n.firewalls {
+		if len(f.Denied) > 0 {
+			continue
+		}
+		fact := f.asset.fact()
+		public := slices.ContainsFunc(n.instances, f.hits)
+		fact.Ingress, fact.PointsTo = rest.Ingress(f.spans), append(slices.Clone(f.Targets), relative(f.Network))
+		fact.Settings[cloud.SettingAttachedPublic] = rest.YesNo(public)
+		open(fact, public, "it admits the internet to an instance with a public address")
+		if err := s.emit(cloud.Resource{Fact: fact}); err != nil {
+			return err
+		}
+	}
+	for _, f := range n.forwards {
+		if err := s.emit(n.forward(f)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// instance is a machine with the rules that are about it. Policies of folders and organisations, which are weighed before these rules, are
+// not read: they may close what is open here.
+func (n *network) instance(i *instance) (cloud.Resource, bool) {
+	f := i.asset.fact()
+	f.Tags = i.Labels
+	for _, at := range i.Interfaces {
+		for _, c := range at.V4 {
+			f.Addresses = append(f.Addresses, c.IP)
+			f.Hostnames = append(f.Hostnames, rest.Hosts(c.Name)...)
+		}
+		for _, c := range at.V6 {
+			f.Addresses = append(f.Addresses, c.IP)
+		}
+	}
+	f.Addresses = slices.DeleteFunc(f.GetAddresses(), func(a string) bool { return a == "" })
+	f.Settings[cloud.SettingInstanceProfile] = cloud.None
+	if len(i.Accounts) > 0 && i.Accounts[0].Email != "" {
+		f.Settings[cloud.SettingInstanceProfile] = i.Accounts[0].Email
+	}
+	if len(f.GetAddresses()) == 0 {
+		return cloud.Resource{Fact: f}, true
+	}
+	var rules []rest.Rule
+	for _, r := range n.firewalls {
+		if r.hits(i) {
+			rules = append(rules, r.weighed())
+		}
+	}
+	spans, all := rest.Open(rules)
+	f.Ingress = rest.Ingress(spans)
+	f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(len(spans) > 0)
+	open(f, len(spans) > 0 && i.Status == "RUNNING", "it has a public address, and firewall rules admit the internet")
+	return cloud.Resource{Fact: f, Dedicated: true, Names: true}, all
+}
+
+// forward is the front of a load balancer (compute v1, forwardingRules).
+type forward struct {
+	asset    *asset
+	Address  string   `json:"IPAddress"`
+	Protocol string   `json:"IPProtocol"`
+	Range    string   `json:"portRange"`
+	Ports    []string `json:"ports"`
+	All      bool     `json:"allPorts"`
+	Scheme   string   `json:"loadBalancingScheme"`
+	Target   string   `json:"target"`
+	Backend  string   `json:"backendService"`
+}
+
+func readForwarding(s *scan, a *asset) error {
+	f := &forward{asset: a}
+	if err := a.decode(f); err != nil {
+		return err
+	}
+	a.Resource.Data = nil
+	s.network.forwards = append(s.network.forwards, f)
+	return nil
+}
+
+func (n *network) forward(f *forward) cloud.Resource {
+	fact, public := f.asset.fact(), strings.HasPrefix(f.Scheme, "EXTERNAL")
+	fact.Settings[cloud.SettingScheme] = "internal"
+	for _, to := range []string{f.Target, f.Backend} {
+		if to != "" {
+			fact.PointsTo = append(fact.PointsTo, relative(to))
+		}
+	}
+	if !public {
+		return cloud.Resource{Fact: fact}
+	}
+	fact.Settings[cloud.SettingScheme] = "internet-facing"
+	fact.Addresses = []string{f.Address}
+	fact.Ingress = f.ingress()
+	if p := n.proxies[relative(f.Target)]; p != nil {
+		p.describe(n, fact)
+	}
+	open(fact, true, "its address is on the internet")
+	return cloud.Resource{Fact: fact, Dedicated: true}
+}
+
+func (f *forward) ingress() []*modelv1.CloudIngress {
+	protocols := []string{strings.ToLower(f.Protocol)}
+	if protocols[0] == "l3_default" {
+		protocols = []string{"tcp", "udp"}
+	}
+	texts := append(slices.Clone(f.Ports), f.Range)
+	if f.All {
+		texts = []string{"*"}
+	}
+	var spans []rest.Span
+	for _, protocol := range protocols {
+		for _, text := range texts {
+			if first, last, ok := rest.Ports(text); ok {
+				spans = append(spans, rest.Span{Protocol: protocol, First: first, Last: last, Rule: f.asset.Name})
+			}
+		}
+	}
+	return rest.Ingress(spans)
+}
+
+// proxy ends HTTP or TLS for a load balancer (compute v1, targetHttpProxies and targetHttpsProxies).
+type proxy struct {
+	secure bool
+	Map    string `json:"urlMap"`
+	Policy string `json:"sslPolicy"`
+}
+
+func readProxy(s *scan, a *asset) error {
+	p := &proxy{secure: strings.HasSuffix(a.Type, "/TargetHttpsProxy")}
+	if err := a.decode(p); err != nil {
+		return err
+	}
+	if s.network.proxies == nil {
+		s.network.proxies = map[string]*proxy{}
+	}
+	s.network.proxies[relative(a.Name)] = p
+	return nil
+}
+
+// describe says how a proxy speaks. Without a policy it is TLS 1.0 and later (cloud.google.com/load-balancing/docs/ssl-policies-concepts).
+func (p *proxy) describe(n *network, f *modelv1.CloudFact) {
+	f.Settings[cloud.SettingPlainHTTP] = rest.YesNo(!p.secure && !n.redirects[relative(p.Map)])
+	if !p.secure {
+		return
+	}
+	if p.Policy == "" {
+		f.Settings[cloud.SettingMinimumTLS] = cloud.TLS10
+	} else if least := n.policies[relative(p.Policy)]; least != "" {
+		f.Settings[cloud.SettingMinimumTLS] = least
+	}
+}
+
+func readURLMap(s *scan, a *asset) error {
+	var p struct {
+		Redirect struct {
+			HTTPS bool `json:"httpsRedirect"`
+		} `json:"defaultUrlRedirect"`
+		Rules []struct{} `json:"pathMatchers"`
+	}
+	if err := a.decode(&p); err != nil {
+		return err
+	}
+	if s.network.redirects == nil {
+		s.network.redirects = map[string]bool{}
+	}
+	s.network.redirects[relative(a.Name)] = p.Redirect.HTTPS && len(p.Rules) == 0
+	return nil
+}
+
+func readPolicy(s *scan, a *asset) error {
+	var p struct {
+		Least string `json:"minTlsVersion"`
+	}
+	if err := a.decode(&p); err != nil {
+		return err
+	}
+	if s.network.policies == nil {
+		s.network.policies = map[string]string{}
+	}
+	s.network.policies[relative(a.Name)] = map[string]string{"TLS_1_0": cloud.TLS10, "TLS_1_1": cloud.TLS11, "TLS_1_2": cloud.TLS12, "TLS_1_3": cloud.TLS13}[p.Least]
+	return nil
+}
+
+// record is a set of records that leads somewhere.
+type record struct {
+	asset  *asset
+	zone   string
+	values []string
+	Name   string   `json:"name"`
+	Type   string   `json:"type"`
+	Data   []string `json:"rrdatas"`
+}
+
+// number is a number that the API writes as a text or as a number.
+type number string
+
+// UnmarshalJSON takes both.
+func (n *number) UnmarshalJSON(raw []byte) error {
+	text := strings.Trim(string(raw), `"`)
+	if _, err := strconv.ParseUint(text, 10, 64); err != nil && text != "null" {
+		return rest.Broken("no number")
+	}
+	*n = number(text)
+	return nil
+}
+
+// readZone reads a zone (dns v1, managedZones).
+func readZone(s *scan, a *asset) error {
+	var p struct {
+		ID         number   `json:"id"`
+		Name       string   `json:"name"`
+		DNS        string   `json:"dnsName"`
+		Visibility string   `json:"visibility"`
+		Servers    []string `json:"nameServers"`
+	}
+	if err := a.decode(&p); err != nil {
+		return err
+	}
+	if strings.EqualFold(p.Visibility, "private") {
+		for _, name := range []string{string(p.ID), p.Name, last(a.Name)} {
+			if name != "" {
+				s.zones[name] = true
+			}
+		}
+		return nil
+	}
+	f := a.fact()
+	f.Hostnames, f.PointsTo = rest.Hosts(p.DNS), rest.Hosts(p.Servers...)
+	return s.emit(cloud.Resource{Fact: f, Names: true})
+}
+
+// maxRecords bounds the records that are kept until it is known what the project holds.
+const maxRecords = cloud.MaxResources
+
+// readRecord keeps a set of records that leads somewhere (dns v1, resourceRecordSets).
+func readRecord(s *scan, a *asset) error {
+	r := &record{asset: a}
+	if err := a.decode(r); err != nil {
+		return err
+	}
+	a.Resource.Data = nil
+	if !slices.Contains([]string{"A", "AAAA", "CNAME", "NS"}, r.Type) || len(s.records) >= maxRecords {
+		return nil
+	}
+	path, _, _ := strings.Cut(a.Name, "/rrsets/")
+	r.zone = last(path)
+	if a.Resource.Parent != "" && strings.Contains(a.Resource.Parent, "/managedZones/") {
+		r.zone = last(a.Resource.Parent)
+	}
+	if r.Type == "NS" && slices.ContainsFunc(r.Data, func(ns string) bool { return strings.HasSuffix(rest.Name(ns), ".googledomains.com") }) {
+		return nil // those of the zone itself
+	}
+	for _, v := range r.Data[:min(len(r.Data), 50)] {
+		r.values = append(r.values, rest.Name(v))
+	}
+	s.records = append(s.records, r)
+	return nil
+}
+
+func (s *scan) private(zone string) bool { return s.zones[zone] }
+
+// givenNames are the suffixes of names that Google gives out with a resource of the kinds that are read here.
+var givenNames = []string{".run.app", ".appspot.com", ".cloudfunctions.net"}
+
+// record is the fact of a set of records.
+func (s *scan) record(r *record, whole bool) cloud.Resource {
+	f := r.asset.fact()
+	f.Name = rest.Name(r.Name)
+	f.Hostnames, f.PointsTo = rest.Hosts(r.Name), r.values
+	f.Settings["record"] = r.Type
+	if why := s.held.Dangling("google", r.values, givenNames); why != "" && whole {
+		f.Settings[cloud.SettingDangling] = why
+	}
+	return cloud.Resource{Fact: f, Names: !strings.HasPrefix(f.GetName(), "*.")}
+}
