@@ -61,6 +61,7 @@ func holeServers() []server {
 		{port: 20453, note: "renegotiation by clients", run: renegotiating(old), checks: with(privateCA, "tls-version-1-3-missing", "tls-client-renegotiation")},
 		{port: 20454, note: "TLS 1.3 without ML-KEM", run: webTLS(tlsServer{curves: []tls.CurveID{tls.X25519, tls.CurveP256}}, hardened),
 			checks: with(privateCA, "tls-post-quantum-missing")},
+		{port: 20455, note: "TLS inside of HTTP", run: webUpgraded(tlsServer{}, hardenedPlain), checks: with(privateCA, "http-cleartext", "tls-upgrade-in-http")},
 		{port: 2526, note: "STARTTLS that keeps what came before", run: smtpSmuggled(tlsServer{}), checks: with(privateCA, "tls-starttls-injection")},
 	}
 }

@@ -111,7 +111,6 @@ var notPlayed = map[string]string{
 	"tls-early-data":                 "crypto/tls allows none in its tickets",
 	"tls-insecure-renegotiation":     "crypto/tls always announces secure renegotiation, and the handshake must be completed before",
 	"tls-ticket-lifetime":            "crypto/tls does not say how long its tickets of TLS 1.2 live",
-	"tls-upgrade-in-http":            "no scan type leads to an upgrade inside of HTTP yet",
 }
 
 func TestTruthHasEveryCheckThatIsPlayed(t *testing.T) {

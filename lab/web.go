@@ -51,6 +51,8 @@ func (r *running) serveHTTP(ctx context.Context, l net.Listener, handler http.Ha
 		WriteTimeout:      connectionLife,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		// "OPTIONS *" is for the handler: some servers upgrade there.
+		DisableGeneralOptionsHandler: true,
 		// A scanner breaks handshakes off all the time; nobody wants to read that.
 		ErrorLog:    log.New(io.Discard, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },

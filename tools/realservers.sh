@@ -8,7 +8,7 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 SERVERS="nginx apache2 openssh-server vsftpd postfix dovecot-imapd dovecot-pop3d redis-server postgresql mariadb-server
  mosquitto memcached samba bind9 squid snmpd rsync"
 # Run as programs by the comparison tests only; nothing of their data is in this repository.
-PROGRAMS="nmap sslscan testssl.sh dnsutils openssl"
+PROGRAMS="nmap sslscan testssl.sh dnsutils openssl curl chromium"
 
 stop() { printf 'tools/realservers.sh: %s\n' "$1" >&2; exit 1; }
 

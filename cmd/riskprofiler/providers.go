@@ -2,11 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,6 +21,7 @@ import (
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	scannerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scanner/v1"
 	"github.com/riskprofiler/riskprofiler/platform/secret"
+	"github.com/riskprofiler/riskprofiler/services/scanner/providers"
 )
 
 // providerEnv are the environment variables that `assess` reads keys for third parties from, as other tools call them.
@@ -26,8 +30,9 @@ var providerEnv = []struct{ variable, provider string }{
 	{"SECURITYTRAILS_API_KEY", "securitytrails"}, {"CERTSPOTTER_API_KEY", "certspotter"},
 }
 
-// maxKeyBytes bounds a key that is read: the limit of CreateProviderKey.
-const maxKeyBytes = 512
+// maxKeyBytes bounds a key that is read, and maxCredentialBytes the JSON of a credential for a cloud once it is in one line: the limits of
+// CreateProviderKey. A file may have as much again for its spaces.
+const maxKeyBytes, maxCredentialBytes = 512, 4000
 
 // environmentSecrets are the keys of the environment, for one run and in memory only; nil if there are none.
 func environmentSecrets(ctx context.Context, env map[string]string) (secret.Store, error) {
@@ -138,7 +143,7 @@ func providerKeyCommands() *cobra.Command {
 		var file string
 		var replace bool
 		limits := &modelv1.ProviderLimits{}
-		add("add PROVIDER", "Store a key: certspotter, securitytrails, shodan or virustotal; it is read from the terminal or standard input", cobra.ExactArgs(1),
+		add("add PROVIDER", "Store a key: certspotter, securitytrails, shodan or virustotal, or the credential for accounts at azure or google; it is read from the terminal or standard input", cobra.ExactArgs(1),
 			func(ctx context.Context, conn grpc.ClientConnInterface, args []string, p printer) error {
 				key, err := readKey(file, args[0])
 				if err != nil {
@@ -172,6 +177,9 @@ func providerKeyCommands() *cobra.Command {
 // readKey reads a key from a file, the terminal without showing it, or standard input: never from the command line, which other
 // users of the machine and the shell's history see.
 func readKey(file, provider string) (string, error) {
+	if slices.Contains(providers.Clouds, provider) {
+		return readCredential(file, provider)
+	}
 	var raw []byte
 	var err error
 	switch stdin := int(os.Stdin.Fd()); {
@@ -199,4 +207,26 @@ func readKey(file, provider string) (string, error) {
 		return "", fmt.Errorf("read key: give it on standard input, at most %d characters, or name a file with --key-file", maxKeyBytes)
 	}
 	return key, nil
+}
+
+// readCredential reads the JSON of a credential from a file or standard input, in one line. The error shows nothing of it.
+func readCredential(file, provider string) (string, error) {
+	from := io.Reader(os.Stdin)
+	if file != "" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("read credential: %w", err)
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		from = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(from, 2*maxCredentialBytes))
+	if err != nil {
+		return "", fmt.Errorf("read credential: %w", err)
+	}
+	var line bytes.Buffer
+	if json.Compact(&line, raw) != nil || line.Len() > maxCredentialBytes || line.Len() == 0 || line.Bytes()[0] != '{' {
+		return "", fmt.Errorf("read credential: give a JSON object of at most %d characters for %s on standard input, or name a file with --key-file", maxCredentialBytes, provider)
+	}
+	return line.String(), nil
 }

@@ -138,8 +138,12 @@ func TestEvilPatterns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted := 0
-	for _, pattern := range evilPatterns() {
+	tried, accepted := 0, 0
+	for i, pattern := range evilPatterns() {
+		if testing.Short() && i%10 != 0 {
+			continue // one goroutine evaluates: the race detector, which asks for the short run, learns nothing from each
+		}
+		tried++
 		p, _, err := compileBounded(env, "condition", "service.banner.matches('"+pattern+"')", cel.BoolType)
 		if err != nil {
 			if fault.CodeOf(err) != fault.Invalid {
@@ -159,8 +163,8 @@ func TestEvilPatterns(t *testing.T) {
 			t.Errorf("%s costs %d on 32 KiB and %d on 64 KiB", pattern, half, whole)
 		}
 	}
-	if accepted < 50 {
-		t.Errorf("%d of 100 patterns are accepted: the test shows little", accepted)
+	if accepted < tried/2 {
+		t.Errorf("%d of %d patterns are accepted: the test shows little", accepted, tried)
 	}
 }
 
@@ -362,8 +366,12 @@ func nextState(s *ingestv1.GetAssetStateResponse, facts ...*modelv1.ServiceFact)
 // TestBudget: checks that take long on a large fact are ended, each by its own bound and all by the evaluation's, and the shipped ones go on.
 func TestBudget(t *testing.T) {
 	all := catalogue(t)
+	most := MaxCustomChecks
+	if testing.Short() {
+		most = 20 // twice what spends the whole budget: one goroutine evaluates, and the race detector slows CEL down by twenty
+	}
 	var own []*correlatorv1.Check
-	for i := range MaxCustomChecks {
+	for i := range most {
 		own = append(own, ownCheck(t, func(p *correlatorv1.Check) {
 			p.Id = fmt.Sprintf("slow-%d", i)
 			p.Condition = "service.cpe.all(a, service.cpe.all(b, a != b + 'x'))"
@@ -374,7 +382,7 @@ func TestBudget(t *testing.T) {
 		huge.Cpe = append(huge.Cpe, fmt.Sprint(i))
 	}
 	joined := (&Service{}).join(t.Context(), all, own, nil)
-	if len(joined.checks) != len(all.checks)+MaxCustomChecks {
+	if len(joined.checks) != len(all.checks)+most {
 		t.Fatalf("%d checks", len(joined.checks))
 	}
 	v, err := newEvaluation(Input{Asset: host, Sets: []*modelv1.ObservationSet{serviceSet("h:1/tcp", huge)}, Catalogue: joined, Now: start})
@@ -388,7 +396,7 @@ func TestBudget(t *testing.T) {
 	for _, f := range v.held {
 		found = found || f.GetCheck() == "service-redis-unauthenticated"
 	}
-	if !found || len(v.problems) != MaxCustomChecks {
+	if !found || len(v.problems) != most {
 		t.Errorf("the shipped check holds: %v; %d problems", found, len(v.problems))
 	}
 }

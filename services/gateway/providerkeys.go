@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -20,7 +21,27 @@ import (
 )
 
 // KeyedProviders are the third parties that a tenant can store a key for. The scanner has the same list; a test compares them.
-var KeyedProviders = []string{"certspotter", "securitytrails", "shodan", "virustotal"}
+var KeyedProviders = []string{"azure", "certspotter", "google", "securitytrails", "shodan", "virustotal"}
+
+// credentialed are those whose key is a credential in JSON, which lets the scanner into the tenant's accounts at a cloud.
+var credentialed = []string{"azure", "google"}
+
+// maxPlainKey bounds a key that is no JSON.
+const maxPlainKey = 512
+
+// checkKey refuses what cannot be a key of this provider. The error shows nothing of it.
+func checkKey(provider, key string) error {
+	if slices.Contains(credentialed, provider) {
+		if len(key) > 0 && key[0] == '{' && json.Valid([]byte(key)) {
+			return nil
+		}
+		return fault.WithField(fault.New(fault.Invalid, "the credential for %s is no JSON object", provider), "key", "give the JSON of the application or of the service account's key")
+	}
+	if len(key) > maxPlainKey || strings.Contains(key, " ") {
+		return fault.WithField(fault.New(fault.Invalid, "the key for %s is longer than %d characters or has a space in it", provider, maxPlainKey), "key", "give the key alone")
+	}
+	return nil
+}
 
 // lastFour is how much of a key is shown.
 const lastFour = 4
@@ -49,6 +70,9 @@ func (s *Service) CreateProviderKey(ctx context.Context, req *accessv1.CreatePro
 	if !slices.Contains(KeyedProviders, req.GetProvider()) {
 		known := strings.Join(KeyedProviders, ", ")
 		return nil, fault.WithField(fault.New(fault.Invalid, "%s takes no key here; choose one of %s", req.GetProvider(), known), "provider", "choose one of "+known)
+	}
+	if err := checkKey(req.GetProvider(), req.GetKey()); err != nil {
+		return nil, err
 	}
 	k := &accessv1.ProviderKey{Name: "providerKeys/" + req.GetProvider(), Provider: req.GetProvider(), CreateTime: timestamppb.Now()}
 	item, err := describe(p, k, req.GetKey(), req.GetLimits())
@@ -90,6 +114,9 @@ func (s *Service) UpdateProviderKey(ctx context.Context, req *accessv1.UpdatePro
 	}
 	k, revision, err := s.loadProviderKey(ctx, p.Tenant, req.GetName())
 	if err != nil {
+		return nil, err
+	}
+	if err := checkKey(k.GetProvider(), req.GetKey()); err != nil {
 		return nil, err
 	}
 	item, err := describe(p, k, req.GetKey(), req.GetLimits())

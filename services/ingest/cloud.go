@@ -50,13 +50,14 @@ func roleOf(account, role string) (string, error) {
 		parts := strings.SplitN(role, ":", 6)
 		own = len(parts) == 6 && parts[0] == "arn" && parts[2] == "iam" && parts[4] == id && strings.HasPrefix(parts[5], "role/")
 	case target.Google:
-		own = strings.HasSuffix(role, "@"+id+".iam.gserviceaccount.com")
+		// Of any project: what proves control is the label on this one, and one account may read many projects.
+		own = strings.HasSuffix(role, ".iam.gserviceaccount.com") && strings.Count(role, "@") == 1
 	case target.Azure:
 		_, _, own = target.CloudParts("azure:" + strings.ToLower(role)) // the id of an application is a UUID as well
 	}
 	if !ok || !own {
 		return "", fault.WithField(fault.New(fault.Invalid, "role %q does not belong to %s", role, account), "role",
-			"the ARN of a role in this account (AWS), the address of a service account of this project (Google), the id of an application (Azure)")
+			"the ARN of a role in this account (AWS), the address of a service account (Google), the id of an application (Azure)")
 	}
 	return role, nil
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
-	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 	"github.com/riskprofiler/riskprofiler/platform/target"
 )
 
@@ -153,20 +152,8 @@ func (s *Service) CreateDoNotScanEntry(ctx context.Context, req *ingestv1.Create
 	e := &ingestv1.DoNotScanEntry{
 		Name: "doNotScan/" + id, Value: value, Reason: req.GetEntry().GetReason(), CreateTime: timestamppb.Now(), CreatedBy: who.Subject,
 	}
-	item, err := protoitem.New(table.Key{Partition: globalPartition, Sort: prefixEntry + id}, e)
-	if err != nil {
-		return nil, err
-	}
 	defer s.globalChanged()
-	err = s.table.Write(ctx, table.Write{Item: item})
-	if !isConflict(err) {
-		return e, err
-	}
-	old, err := s.table.Get(ctx, item.Key)
-	if err != nil {
-		return nil, err
-	}
-	return protoitem.Decode(old, &ingestv1.DoNotScanEntry{})
+	return putOnce(ctx, s.table, table.Key{Partition: globalPartition, Sort: prefixEntry + id}, e)
 }
 
 // ListDoNotScanEntries lists the entries that were made over the API.

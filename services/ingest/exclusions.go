@@ -12,7 +12,6 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
-	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 	"github.com/riskprofiler/riskprofiler/platform/target"
 )
 
@@ -33,20 +32,8 @@ func (s *Service) CreateExclusion(ctx context.Context, req *ingestv1.CreateExclu
 		Name: "exclusions/" + resource.ID(assetid.Name(int32(t.Kind), t.Value)), Value: t.Value, Reason: req.GetExclusion().GetReason(),
 		CreateTime: timestamppb.Now(), CreatedBy: who.Subject,
 	}
-	item, err := protoitem.New(table.Key{Partition: exclusionPartition(tenant), Sort: resource.ID(e.GetName())}, e)
-	if err != nil {
-		return nil, err
-	}
 	defer s.scopeChanged(tenant)
-	err = s.table.Write(ctx, table.Write{Item: item})
-	if !isConflict(err) {
-		return e, err
-	}
-	old, err := s.table.Get(ctx, item.Key)
-	if err != nil {
-		return nil, err
-	}
-	return protoitem.Decode(old, &ingestv1.Exclusion{})
+	return putOnce(ctx, s.table, table.Key{Partition: exclusionPartition(tenant), Sort: resource.ID(e.GetName())}, e)
 }
 
 // ListExclusions lists what is out of scope.
@@ -60,14 +47,8 @@ func (s *Service) ListExclusions(ctx context.Context, req *ingestv1.ListExclusio
 		return nil, err
 	}
 	res := &ingestv1.ListExclusionsResponse{NextPageToken: page.NextPageToken}
-	for _, item := range page.Items {
-		e, err := protoitem.Decode(item, &ingestv1.Exclusion{})
-		if err != nil {
-			return nil, err
-		}
-		res.Exclusions = append(res.Exclusions, e)
-	}
-	return res, nil
+	res.Exclusions, err = decodeAll[ingestv1.Exclusion](page.Items)
+	return res, err
 }
 
 // DeleteExclusion takes an exclusion back.

@@ -114,6 +114,9 @@ func (r *importRun) Record(rec imports.Record) error {
 	if err != nil {
 		return err
 	}
+	if own.problem != "" && rec.Reported.GetClosed() {
+		return nil // that a tool found nothing is no loss
+	}
 	if own.problem != "" {
 		r.problem(rec.Line, own.problem)
 		return nil
@@ -136,6 +139,7 @@ func (r *importRun) Record(rec imports.Record) error {
 	}
 	result := r.result(own)
 	result.Observations = append(result.Observations, o)
+	result.StartedAt = latest(result.GetStartedAt(), at) // an old report says nothing about today
 	r.facts++
 	return nil
 }
@@ -302,7 +306,7 @@ func (r *importRun) result(own *owner) *modelv1.ScanCompleted {
 				Id: fmt.Sprintf("%s-%d-%d", resource.ID(r.i.GetName()), r.i.GetHandled(), len(r.results)), Tenant: r.tenant,
 				ScanType: modelv1.ScanType_SCAN_TYPE_IMPORT, Target: &modelv1.Target{Kind: own.kind, Value: own.value}, Path: own.path,
 			},
-			Outcome: modelv1.Outcome_OUTCOME_PARTIAL, Reason: "a report of " + r.i.GetFormat(), StartedAt: at, CompletedAt: at,
+			Outcome: modelv1.Outcome_OUTCOME_PARTIAL, Reason: "a report of " + r.i.GetFormat(), CompletedAt: at,
 		}
 		r.results = append(r.results, r.byKey[key])
 	}

@@ -287,4 +287,3 @@ func heldKey(tenant, asset, about, location string) table.Key {
 	sum := sha256.Sum256([]byte(location))
 	return table.Key{Partition: assetPartition(tenant, asset), Sort: strings.Join([]string{prefixHeld + resource.ID(about), hex.EncodeToString(sum[:8])}, "#")}
 }
-

@@ -18,6 +18,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
+	"github.com/riskprofiler/riskprofiler/platform/target"
 )
 
 // CreateProof hands out a challenge: 128 random bits that stand in one tenant's record of one asset and nowhere else, so that they
@@ -37,7 +38,7 @@ func (s *Service) CreateProof(ctx context.Context, req *ingestv1.CreateProofRequ
 	if p.Location, err = s.proofLocation(a, req.GetMethod(), req.GetRole()); err != nil {
 		return nil, err
 	}
-	p.Instruction = instruction(p)
+	p.Instruction = instruction(a.GetValue(), p)
 	item, err := protoitem.New(proofKey(tenant, p.GetName()), p)
 	if err != nil {
 		return nil, err
@@ -79,13 +80,19 @@ func registry(name string) bool {
 	return suffix == name && (icann || strings.Contains(suffix, "."))
 }
 
-func instruction(p *ingestv1.Proof) string {
+func instruction(asset string, p *ingestv1.Proof) string {
 	then := ", then run `riskprofiler assets verify " + p.GetName() + "`; leave it there: it is looked at again"
 	switch p.GetMethod() {
 	case ingestv1.ProofMethod_PROOF_METHOD_DNS_TXT:
 		return "publish the TXT record " + p.GetLocation() + " with the text " + p.GetToken() + then
 	case ingestv1.ProofMethod_PROOF_METHOD_HTTP_FILE:
 		return "serve " + p.GetToken() + " as the only content of " + p.GetLocation() + then
+	}
+	switch provider, account, _ := target.CloudParts(asset); provider {
+	case target.Azure:
+		return "let application " + p.GetLocation() + " read subscription " + account + " (role Reader), store its credential with `riskprofiler providers keys add azure`, and tag the subscription riskprofiler=" + p.GetToken() + then
+	case target.Google:
+		return "let " + p.GetLocation() + " read project " + account + " (roles Browser and Cloud Asset Viewer), store a key with `riskprofiler providers keys add google`, and label the project riskprofiler=" + p.GetToken() + then
 	}
 	return "let us assume " + p.GetLocation() + " with the external id " + p.GetToken() + " and with no other" + then
 }

@@ -209,6 +209,22 @@ func decodeAll[T any, M message[T]](items []table.Item) ([]M, error) {
 	return out, nil
 }
 
+// putOnce stores what is not there yet, and returns what is there then: the same wish again is the same object.
+func putOnce[T any, M message[T]](ctx context.Context, t *table.Table, key table.Key, m M) (M, error) {
+	item, err := protoitem.New(key, m)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Write(ctx, table.Write{Item: item}); !isConflict(err) {
+		return m, err
+	}
+	old, err := t.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return protoitem.Decode(old, M(new(T)))
+}
+
 // foundBelow are the stored assets of all that targets touch.
 func (s *Service) foundBelow(ctx context.Context, tenant string, targets []*modelv1.Target) ([]*modelv1.Asset, error) {
 	var keys []table.Key

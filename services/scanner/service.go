@@ -104,8 +104,10 @@ type settings struct {
 	// Nuclei is the program of the engine of vuln, and NucleiTemplates the folder of its templates; empty: it is not installed.
 	Nuclei          string `env:"RISKPROFILER_NUCLEI"`
 	NucleiTemplates string `env:"RISKPROFILER_NUCLEI_TEMPLATES"`
-	Third           thirdPartySettings
-	Cloud           cloudSettings
+	// Chromium is the program that http takes screenshots with; empty: it takes none.
+	Chromium string `env:"RISKPROFILER_CHROMIUM"`
+	Third    thirdPartySettings
+	Cloud    cloudSettings
 }
 
 // rates are the limits, or what is wrong with them.
@@ -148,6 +150,8 @@ type Deps struct {
 	Contact string
 	// Nuclei is the engine of vuln; empty: it is not installed.
 	Nuclei probes.EngineFiles
+	// Chromium takes the screenshots of http; empty: it is not installed.
+	Chromium string
 	// Cloud is what the operator says about cloud providers.
 	Cloud probes.CloudSettings
 	// CloudGuard is the way to the interfaces of cloud providers, which are no targets; nil: Guard.
@@ -176,7 +180,9 @@ type Service struct {
 	contact string
 	tenants tenantCount
 	nuclei  probes.EngineFiles
-	clouds  probes.CloudSettings
+	// chromium is empty where it is not installed.
+	chromium string
+	clouds   probes.CloudSettings
 	// cloudGuard is the way to the interfaces of cloud providers.
 	cloudGuard *netguard.Guard
 	// providers is nil where no scan type asks third parties.
@@ -195,7 +201,7 @@ func New(d Deps) *Service {
 	s := &Service{
 		probes: map[modelv1.ScanType]probes.Probe{}, order: d.Probes, guard: d.Guard,
 		limiter: ratelimit.New(ratelimit.Options{Table: d.Limits}), tenants: tenantCount{table: d.Limits}, rates: d.Rates, contact: d.Contact,
-		nuclei: d.Nuclei, evidence: d.Evidence, results: d.Results, providers: d.Providers,
+		nuclei: d.Nuclei, chromium: d.Chromium, evidence: d.Evidence, results: d.Results, providers: d.Providers,
 		ingest: d.Ingest, log: d.Logger, metrics: d.Metrics, self: d.Self,
 	}
 	s.clouds, s.cloudGuard = d.Cloud, cmp.Or(d.CloudGuard, d.Guard)
@@ -232,7 +238,7 @@ func build(d app.Deps, list []probes.Probe) (app.Service, error) {
 	}
 	s := New(Deps{
 		Probes: list, Providers: asks, Guard: netguard.New(options), Limits: d.Table(limitsTable),
-		Rates: rates, Contact: contact, Nuclei: probes.EngineFiles{Program: c.Nuclei, Templates: c.NucleiTemplates}, Evidence: d.Bucket(evidenceBucket),
+		Rates: rates, Contact: contact, Nuclei: probes.EngineFiles{Program: c.Nuclei, Templates: c.NucleiTemplates}, Chromium: c.Chromium, Evidence: d.Bucket(evidenceBucket),
 		Cloud: probes.CloudSettings{URLs: c.Cloud.URLs, Regions: c.Cloud.Regions}, CloudGuard: c.Cloud.guard(options),
 		Results: d.Queue(resultsQueue), Ingest: ingestv1.NewIngestServiceClient(d.Peer("ingest")), Logger: d.Logger, Metrics: d.Telemetry.Metrics, Self: d.Context,
 	})

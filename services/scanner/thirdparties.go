@@ -27,7 +27,7 @@ type thirdPartySettings struct {
 
 // asksThirdParties says whether a scan type needs the tenants' keys: the others' functions may not read them.
 func asksThirdParties(t modelv1.ScanType) bool {
-	return t == modelv1.ScanType_SCAN_TYPE_SUBDOMAIN || t == modelv1.ScanType_SCAN_TYPE_INTEL
+	return t == modelv1.ScanType_SCAN_TYPE_SUBDOMAIN || t == modelv1.ScanType_SCAN_TYPE_INTEL || t == modelv1.ScanType_SCAN_TYPE_CLOUD
 }
 
 // secretsOf is what a scanner of these scan types may do with secrets.
@@ -67,6 +67,16 @@ func (s *Service) desk(job *modelv1.ScanJob) *providers.Desk {
 		return nil
 	}
 	return s.providers.For(job.GetTenant(), job.GetAssessment(), 0)
+}
+
+// credential is the way to what a tenant stored for its clouds; nil where this scanner reads no secrets.
+func (s *Service) credential(tenant string) func(context.Context, string) (string, error) {
+	if s.providers == nil {
+		return nil
+	}
+	return func(ctx context.Context, cloud string) (string, error) {
+		return s.providers.Credential(ctx, tenant, cloud)
+	}
 }
 
 // ListQuotas shows the caller's tenant what it has used of its keys.

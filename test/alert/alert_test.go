@@ -37,7 +37,7 @@ const (
 	tenant      = "acme"
 	stored      = 10_000
 	storedShort = 1_000
-	// concerned of them run the product.
+	// concerned of them run the product, or have the vulnerability by the report of another tool.
 	concerned = 50
 	senders   = 64
 	product   = "openbsd:openssh"
@@ -147,7 +147,7 @@ func result(n, of int) *modelv1.ScanCompleted {
 	if runsProduct(n, of) {
 		fact.Product, fact.Version = "OpenSSH", "9.2p1"
 	}
-	return &modelv1.ScanCompleted{
+	r := &modelv1.ScanCompleted{
 		Job: &modelv1.ScanJob{
 			Id: fmt.Sprint("job", n), Tenant: tenant, Assessment: "assessments/alert", ScanType: modelv1.ScanType_SCAN_TYPE_SERVICE,
 			Target: &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_IP, Value: value, Address: value},
@@ -157,6 +157,14 @@ func result(n, of int) *modelv1.ScanCompleted {
 			Key: "service", AssetValue: value, AssetKind: modelv1.AssetKind_ASSET_KIND_IP, LastSeen: now, Fact: &modelv1.Observation_Service{Service: fact},
 		}},
 	}
+	if n == 0 { // nobody saw the product, but another tool reports the vulnerability
+		r.Job.ScanType, r.Outcome = modelv1.ScanType_SCAN_TYPE_IMPORT, modelv1.Outcome_OUTCOME_PARTIAL
+		r.Observations[0].Key, r.Observations[0].FirstSeen = "reported/trivy/1", now
+		r.Observations[0].Fact = &modelv1.Observation_Reported{Reported: &modelv1.ReportedFact{
+			Tool: "trivy", Rule: cve, Fingerprint: cve, Title: "openssh: race", Severity: modelv1.Severity_SEVERITY_HIGH, Cve: []string{cve},
+		}}
+	}
+	return r
 }
 
 // submit stores the results of all targets.

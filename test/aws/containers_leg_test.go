@@ -72,7 +72,7 @@ func startContainers(t testing.TB, o test.Options, parameters string) (*test.Pla
 
 // TestContainersLeg: an assessment by services in containers, with mutual TLS between them, says what one in a single process says.
 func TestContainersLeg(t *testing.T) {
-	const network = "127.60.9.0/24"
+	const network = "127.60.12.0/24"
 	if _, err := ContainerBinaries(t.Context()); err != nil { // here, so that the time it takes is not a leg's
 		t.Fatal(err)
 	}

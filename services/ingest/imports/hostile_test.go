@@ -74,7 +74,7 @@ func bombs() []bomb {
 		bomb{"nmap nested", Nmap, of([]byte("<nmaprun>" + strings.Repeat("<host>", 1<<16))), "nested deeper"},
 		bomb{"nmap attributes without end", Nmap, endless("<nmaprun><host ", `a="a" `), "larger than"},
 		bomb{"nmap one text without end", Nmap, endless("<nmaprun><host>", "a"), "larger than"},
-		bomb{"nmap ports without end", Nmap, endless("<nmaprun><host><address addr='192.0.2.1'/><ports>", `<port protocol="tcp" portid="1"><state state="open"/></port>`), "elements"},
+		bomb{"nmap ports without end", Nmap, endless("<nmaprun><host><address addr='192.0.2.1'/><ports>", `<port protocol="tcp" portid="1"><state state="open"/></port>`), "more ports than there are"},
 		bomb{"nmap hosts without end", Nmap, endless("<nmaprun>", `<host><address addr="192.0.2.1"/></host>`), "elements"},
 		bomb{"zap xml nested", ZAP, of([]byte("<OWASPZAPReport><site>" + strings.Repeat("<alerts>", 1<<16))), "nested deeper"},
 		bomb{"nuclei lines without end", Nuclei, endless("", "{}\n"), "elements"},
@@ -93,7 +93,10 @@ func TestBombs(t *testing.T) {
 		t.Fatalf("%d bombs", len(all))
 	}
 	const mostMemory = 64 << 20
-	for _, b := range all {
+	for i, b := range all {
+		if testing.Short() && i%8 != 0 {
+			continue // one goroutine reads: the race detector, which asks for the short run, learns nothing from all of them
+		}
 		t.Run(b.name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.GC()

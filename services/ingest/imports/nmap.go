@@ -24,6 +24,9 @@ type nmapHost struct {
 	named map[modelv1.Transport]string
 }
 
+// errPorts ends the reading: a host that names every port twice is no host.
+var errPorts = errors.New("one of its hosts has more ports than there are")
+
 // names notes ports that the report says something about.
 func (h *nmapHost) names(t modelv1.Transport, ports string) {
 	if h.named == nil {
@@ -180,7 +183,9 @@ func (r *report) nmapPort(line int, h *nmapHost, p *nmapPort) error {
 		return r.problem(line, "port "+strconv.Itoa(int(p.Port))+" cannot be")
 	}
 	f := h.portsOf(transport)
-	f.Scanned++
+	if f.Scanned++; f.Scanned > 2*maxPort {
+		return errPorts
+	}
 	h.names(transport, strconv.Itoa(int(p.Port)))
 	switch p.State.State {
 	case "closed":
@@ -188,9 +193,6 @@ func (r *report) nmapPort(line int, h *nmapHost, p *nmapPort) error {
 	case "filtered":
 		f.Filtered++
 	case "open":
-		if len(f.Open) >= maxPort {
-			return r.problem(line, "host has more ports than there are")
-		}
 		f.Open = append(f.Open, p.Port)
 		if h.address == "" {
 			return r.problem(line, "port stands before the address of its host")

@@ -85,6 +85,8 @@ type Env struct {
 	Contact string
 	// Nuclei is the engine of vuln, where the operator installed it.
 	Nuclei EngineFiles
+	// Chromium is the program that http takes screenshots with, where the operator installed it.
+	Chromium string
 	// Cloud is what the operator says about the providers of clouds.
 	Cloud CloudSettings
 }

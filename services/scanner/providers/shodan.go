@@ -85,9 +85,14 @@ func (c *clipped) UnmarshalJSON(raw []byte) error {
 
 // HostQuestion asks Shodan about an address. It costs no credit.
 func HostQuestion(addr netip.Addr) Question[*Host] {
+	return hostQuestion(Shodan, "/shodan/host/", addr, parseShodanHost)
+}
+
+// hostQuestion asks about an address, which ends the path.
+func hostQuestion(p *Provider, path string, addr netip.Addr, parse func([]byte, netip.Addr) (*Host, error)) Question[*Host] {
 	return Question[*Host]{
-		Provider: Shodan, operation: "host", subject: addr.String(), path: "/shodan/host/" + url.PathEscape(addr.String()),
-		parse: func(body []byte) (*Host, error) { return parseShodanHost(body, addr) },
+		Provider: p, operation: "host", subject: addr.String(), path: path + url.PathEscape(addr.String()),
+		parse: func(body []byte) (*Host, error) { return parse(body, addr) },
 	}
 }
 
@@ -191,10 +196,7 @@ type internetDB struct {
 
 // InternetDBQuestion asks InternetDB about an address.
 func InternetDBQuestion(addr netip.Addr) Question[*Host] {
-	return Question[*Host]{
-		Provider: InternetDB, operation: "host", subject: addr.String(), path: "/" + url.PathEscape(addr.String()),
-		parse: func(body []byte) (*Host, error) { return parseInternetDB(body, addr) },
-	}
+	return hostQuestion(InternetDB, "/", addr, parseInternetDB)
 }
 
 func parseInternetDB(body []byte, about netip.Addr) (*Host, error) {

@@ -906,7 +906,7 @@ type ProviderKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `providerKeys/{provider}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// "shodan", "virustotal", "securitytrails", "certspotter".
+	// "shodan", "virustotal", "securitytrails", "certspotter"; "azure" and "google" for the credential that lets us into accounts there.
 	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
 	// The last four characters of the key, to tell it from others.
 	LastFour   string                 `protobuf:"bytes,3,opt,name=last_four,json=lastFour,proto3" json:"last_four,omitempty"`
@@ -1001,10 +1001,11 @@ func (x *ProviderKey) GetLimits() *v1.ProviderLimits {
 
 // Request of CreateProviderKey.
 type CreateProviderKeyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Provider      string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Limits        *v1.ProviderLimits     `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Provider string                 `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// At most 512 characters without spaces; for azure and google one line of JSON of at most 4,000.
+	Key           string             `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Limits        *v1.ProviderLimits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1324,14 +1325,14 @@ const file_riskprofiler_access_v1_access_service_proto_rawDesc = "" +
 	"updateTime\x12\x1d\n" +
 	"\n" +
 	"updated_by\x18\x06 \x01(\tR\tupdatedBy\x12=\n" +
-	"\x06limits\x18\a \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xc5\x01\n" +
+	"\x06limits\x18\a \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xc6\x01\n" +
 	"\x18CreateProviderKeyRequest\x12;\n" +
-	"\bprovider\x18\x01 \x01(\tB\x1f\xe0A\x02\xbaH\x19r\x172\x15^[a-z][a-z0-9]{1,31}$R\bprovider\x12-\n" +
-	"\x03key\x18\x02 \x01(\tB\x1b\xe0A\x02\xbaH\x12r\x102\x0e^[!-~]{8,512}$\x80\x01\x01R\x03key\x12=\n" +
-	"\x06limits\x18\x03 \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xca\x01\n" +
+	"\bprovider\x18\x01 \x01(\tB\x1f\xe0A\x02\xbaH\x19r\x172\x15^[a-z][a-z0-9]{1,31}$R\bprovider\x12.\n" +
+	"\x03key\x18\x02 \x01(\tB\x1c\xe0A\x02\xbaH\x13r\x112\x0f^[ -~]{8,4000}$\x80\x01\x01R\x03key\x12=\n" +
+	"\x06limits\x18\x03 \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xcb\x01\n" +
 	"\x18UpdateProviderKeyRequest\x12@\n" +
-	"\x04name\x18\x01 \x01(\tB,\xe0A\x02\xbaH&r$2\"^providerKeys/[a-z][a-z0-9]{1,31}$R\x04name\x12-\n" +
-	"\x03key\x18\x02 \x01(\tB\x1b\xe0A\x02\xbaH\x12r\x102\x0e^[!-~]{8,512}$\x80\x01\x01R\x03key\x12=\n" +
+	"\x04name\x18\x01 \x01(\tB,\xe0A\x02\xbaH&r$2\"^providerKeys/[a-z][a-z0-9]{1,31}$R\x04name\x12.\n" +
+	"\x03key\x18\x02 \x01(\tB\x1c\xe0A\x02\xbaH\x13r\x112\x0f^[ -~]{8,4000}$\x80\x01\x01R\x03key\x12=\n" +
 	"\x06limits\x18\x03 \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\x19\n" +
 	"\x17ListProviderKeysRequest\"d\n" +
 	"\x18ListProviderKeysResponse\x12H\n" +

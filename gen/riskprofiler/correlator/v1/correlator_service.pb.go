@@ -467,8 +467,8 @@ type VulnerabilityMatch struct {
 	Ssvc *v1.Ssvc `protobuf:"bytes,9,opt,name=ssvc,proto3" json:"ssvc,omitempty"`
 	// A test proved it on this asset, as opposed to a version.
 	Verified bool `protobuf:"varint,10,opt,name=verified,proto3" json:"verified,omitempty"`
-	// How sure it is, 0 to 1: 1 verified, 0.9 by a distribution's own package, 0.7 by a version, 0.4 where a distribution may have
-	// mended it without changing the version.
+	// How sure it is, 0 to 1: 1 verified, 0.9 by a distribution's own package, 0.85 by a version and other tools, 0.7 by a version,
+	// 0.4 where a distribution may have mended it without changing the version.
 	Confidence float64 `protobuf:"fixed64,11,opt,name=confidence,proto3" json:"confidence,omitempty"`
 	// Why it is taken to be there, in a sentence.
 	Reason string `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`

@@ -873,7 +873,7 @@ type IntelChanged struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	Blob    string                 `protobuf:"bytes,2,opt,name=blob,proto3" json:"blob,omitempty"`
-	// Keys of the products whose record, or an advisory of it, changed since the version before.
+	// Keys of the products whose record, or an advisory of it, changed since the version before, and the ids of those advisories.
 	Products []string `protobuf:"bytes,3,rep,name=products,proto3" json:"products,omitempty"`
 	// Where they are too many for a message: key of a blob in the bucket `intel` with one key a line.
 	ProductsBlob  string `protobuf:"bytes,4,opt,name=products_blob,json=productsBlob,proto3" json:"products_blob,omitempty"`

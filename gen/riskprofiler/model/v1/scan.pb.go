@@ -268,7 +268,9 @@ func (x *ScanOptions) GetCloud() *CloudAccess {
 type CloudAccess struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// ARN of the role (AWS), id of the subscription's application (Azure), address of the service account (Google).
-	Role          string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	Role string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	// Of AWS the external id of the role's trust policy; of Azure and Google the value of the tag "riskprofiler" on the subscription or
+	// project, which only who has control of it can set.
 	ExternalId    string `protobuf:"bytes,2,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -409,8 +409,10 @@ type Screenshot struct {
 	// "image/png".
 	MediaType string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
 	// In pixels.
-	Width         uint32 `protobuf:"varint,3,opt,name=width,proto3" json:"width,omitempty"`
-	Height        uint32 `protobuf:"varint,4,opt,name=height,proto3" json:"height,omitempty"`
+	Width  uint32 `protobuf:"varint,3,opt,name=width,proto3" json:"width,omitempty"`
+	Height uint32 `protobuf:"varint,4,opt,name=height,proto3" json:"height,omitempty"`
+	// Why there is none; blob is empty then.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -473,6 +475,13 @@ func (x *Screenshot) GetHeight() uint32 {
 	return 0
 }
 
+func (x *Screenshot) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_riskprofiler_model_v1_web_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_web_proto_rawDesc = "" +
@@ -504,14 +513,15 @@ const file_riskprofiler_model_v1_web_proto_rawDesc = "" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x18\n" +
 	"\ascripts\x18\x02 \x01(\rR\ascripts\x12\x16\n" +
 	"\x06styles\x18\x03 \x01(\rR\x06styles\x12+\n" +
-	"\x11without_integrity\x18\x04 \x01(\rR\x10withoutIntegrity\"m\n" +
+	"\x11without_integrity\x18\x04 \x01(\rR\x10withoutIntegrity\"\x85\x01\n" +
 	"\n" +
 	"Screenshot\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\x12\x1d\n" +
 	"\n" +
 	"media_type\x18\x02 \x01(\tR\tmediaType\x12\x14\n" +
 	"\x05width\x18\x03 \x01(\rR\x05width\x12\x16\n" +
-	"\x06height\x18\x04 \x01(\rR\x06heightBHZFgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1;modelv1b\x06proto3"
+	"\x06height\x18\x04 \x01(\rR\x06height\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reasonBHZFgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1;modelv1b\x06proto3"
 
 var (
 	file_riskprofiler_model_v1_web_proto_rawDescOnce sync.Once

@@ -83,6 +83,8 @@ const (
 	// SettingKind is what kind of its type it is, in the provider's words: ec2:network-interface ("nat_gateway"), elb:load-balancer
 	// ("application", "network", "gateway").
 	SettingKind = "kind"
+	// SettingDefault says whether the provider made it with the network: ec2:network-acl.
+	SettingDefault = "default"
 	// SettingAnonymous says whether it answers without credentials: kafka:cluster (unauthenticated clients), Azure and Google registries.
 	SettingAnonymous = "anonymous"
 )

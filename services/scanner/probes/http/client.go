@@ -242,6 +242,8 @@ type reply struct {
 	// busy: the host asks for less (429, 503), after pause if it says so.
 	busy  bool
 	pause time.Duration
+	// parsed is what page read.
+	parsed *page
 }
 
 // machine is who has to bear the request: the address, for many names may lead to one.

@@ -41,7 +41,7 @@ func (s *site) expose(ctx context.Context, v *visit, one place, found *findings)
 	if control.status == answer.status && bytes.Contains(control.body, []byte(absent.Path)) {
 		// The application repeats what it is asked for, so a path in its answer says nothing.
 		bare := *answer
-		bare.body = bytes.ReplaceAll(answer.body, []byte(answer.url.Path), nil)
+		bare.parsed, bare.body = nil, bytes.ReplaceAll(answer.body, []byte(answer.url.Path), nil)
 		seen = one.shows(&bare)
 	}
 	for _, what := range seen {
@@ -81,7 +81,7 @@ func (p place) shows(answer *reply) []shown {
 // shows is what the trait sees in the answer; without a proof it sees nothing.
 func (e trait) shows(answer *reply) shown {
 	if e.Kind == "page" {
-		return panelOf(answer, answer.title())
+		return panelOf(answer, answer.page().title)
 	}
 	if len(e.Status) == 0 && answer.status != nethttp.StatusOK || len(e.Status) > 0 && !slices.Contains(e.Status, answer.status) {
 		return shown{}
@@ -130,7 +130,7 @@ func (e trait) fits(answer *reply) bool {
 			return false
 		}
 	}
-	if e.Title != "" && !strings.HasPrefix(strings.ToLower(answer.title()), e.Title) {
+	if e.Title != "" && !strings.HasPrefix(strings.ToLower(answer.page().title), e.Title) {
 		return false
 	}
 	for _, text := range e.All {
@@ -148,14 +148,6 @@ func latin1(text string) string {
 		out = append(out, byte(r))
 	}
 	return string(out)
-}
-
-// title is the title of an answer that is markup.
-func (r *reply) title() string {
-	if !r.isHTML() {
-		return ""
-	}
-	return readPage(r.body[:min(len(r.body), maxSignature)], r.url).title
 }
 
 // controlOf is a path like the given one, in the same directory and with the same ending and query, that cannot exist.
@@ -186,7 +178,7 @@ func (f *findings) front(own *reply) {
 			f.expose(own, path, shown{kind: "directory-listing", proof: proof})
 		}
 	}
-	if page := panelOf(own, own.title()); page.proof != "" {
+	if page := panelOf(own, own.page().title); page.proof != "" {
 		f.expose(own, path, page)
 	}
 }

@@ -39,10 +39,7 @@ func (s *site) factOf(v *visit) *modelv1.HttpFact {
 		Tls: own.url.Scheme == "https", RedirectsToHttps: v.toTLS, RedirectLoop: v.loop, DecompressionBomb: own.bomb,
 		BasicAuth: asksBasic(own), Address: s.remote(), Port: s.port,
 	}
-	p := &page{}
-	if own.isHTML() {
-		p = readPage(own.body, own.url)
-	}
+	p := own.page()
 	out.Title, out.PasswordForm, out.InsecureForm, out.MixedContent = p.title, p.password, p.insecureForm, p.mixed
 	out.MixedPassive, out.PasswordInUrl, out.Http3 = p.passive, p.passwordInURL, http3(own)
 	for _, host := range slices.Sorted(maps.Keys(p.foreign)) {
@@ -62,7 +59,7 @@ func graded(v *visit, found *findings) *modelv1.ObservatoryFact {
 	if own.status != nethttp.StatusOK || !own.isHTML() || v.toTLS {
 		return nil
 	}
-	p := readPage(own.body, own.url)
+	p := own.page()
 	a := observatory.Answer{
 		URL: own.url, Header: own.header, HTML: true, Equivalents: p.equivalents, Scripts: p.sources, ScriptElements: p.elements, CORS: found.cors,
 	}

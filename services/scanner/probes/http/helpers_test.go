@@ -9,6 +9,7 @@ import (
 	"net"
 	nethttp "net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +26,12 @@ import (
 // quiet takes what servers say about clients that hang up.
 var quiet = log.New(io.Discard, "", 0)
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if slices.Contains(os.Args, "--headless") {
+		pretendBrowser() // this binary is run as one: see screenshot_test.go
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // memory keeps evidence for the length of one test.
 type memory struct {

@@ -47,11 +47,13 @@ type limits struct {
 type Probe struct {
 	options Options
 	limits  limits
+	// browsers are the places of those that run at a time.
+	browsers chan struct{}
 }
 
 // New makes the probe. It opens and reads nothing.
 func New(o Options) *Probe {
-	return &Probe{options: o, limits: limits{
+	return &Probe{options: o, browsers: make(chan struct{}, browsers), limits: limits{
 		dial: probes.DialTimeout, quickDial: probes.QuickDialTimeout, handshake: probes.HandshakeTimeout,
 		firstByte: probes.FirstByteTimeout, slowAfter: probes.SlowAfter, body: probes.MaxBodyBytes,
 	}}
@@ -95,6 +97,11 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 		s.lookAround(ctx, visit, found, places(true, target.GetHost()))
 	default:
 		s.lookAround(ctx, visit, found, places(false, target.GetHost()))
+	}
+	if job.GetOptions().GetProfile() != modelv1.Profile_PROFILE_QUICK {
+		if err := s.shoot(ctx, p, visit, found); err != nil {
+			return nil, err
+		}
 	}
 	return p.report(context.WithoutCancel(ctx), env, job, s, visit, found)
 }

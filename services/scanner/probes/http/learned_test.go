@@ -63,6 +63,19 @@ func TestOriginsThatLookTrusted(t *testing.T) {
 	}
 }
 
+// Who names one origin to everybody trusts that one alone.
+func TestOneTrustedOrigin(t *testing.T) {
+	server := serve(t, false, func(w nethttp.ResponseWriter, _ *nethttp.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "https://www.partner.test")
+		w.Header().Set("Access-Control-Allow-Credentials", "true")
+	})
+	fact, _ := factsOf(t, jobFor(server.Listener.Addr().String(), "www.shop.test", false))
+	want := &modelv1.CorsFact{AllowOrigin: "https://www.partner.test", AllowsCredentials: true}
+	if diff := cmp.Diff(want, fact.GetCors(), protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestSecurityTxtFiles(t *testing.T) {
 	const good = "Contact: mailto:security@a.test\nExpires: 2027-01-01T00:00:00Z\n"
 	tests := []struct {
@@ -216,25 +229,35 @@ func (p *pauses) count() int {
 	return len(p.until)
 }
 
-// Who asks for a second of peace gets it, and everything is asked in the end: the scan is complete.
+// Who asks for a second of peace gets it: each request has a permit, which waits, and everything is asked in the end, what was refused
+// a second time. The scan is complete.
 func TestBackOffForAWhile(t *testing.T) {
-	var requests atomic.Int32
-	var quiet atomic.Int64 // until when nobody may ask
-	server := serve(t, false, func(w nethttp.ResponseWriter, _ *nethttp.Request) {
-		now := time.Now()
-		if n := requests.Add(1); n == 20 {
-			quiet.Store(now.Add(900 * time.Millisecond).UnixNano())
+	var requests, permits atomic.Int32
+	var refused atomic.Value
+	asked := map[string]int{}
+	var mu sync.Mutex
+	server := serve(t, false, func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		mu.Lock()
+		asked[r.Method+r.URL.RequestURI()]++
+		mu.Unlock()
+		if requests.Add(1) == 20 {
+			refused.Store(r.Method + r.URL.RequestURI())
 			w.Header().Set("Retry-After", "1")
 			w.WriteHeader(nethttp.StatusTooManyRequests)
-		} else if until := quiet.Load(); n > 20+parallel && now.UnixNano() < until {
-			t.Errorf("request %d in the pause", n)
 		}
 	})
-	world, asked := newLab(), &pauses{}
-	world.Pause, world.Permit = asked.pause, asked.permit
+	world, told := newLab(), &pauses{}
+	world.Pause = told.pause
+	world.Permit = func(ctx context.Context, host string, cost int) error {
+		permits.Add(int32(cost))
+		return told.permit(ctx, host, cost)
+	}
 	result := scan(t, New(Options{}), world.Env, jobFor(server.Listener.Addr().String(), "", false))
-	if result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || asked.count() != 1 {
-		t.Errorf("%v (%s) with %d pauses; want complete with one", result.Outcome, result.Reason, asked.count())
+	if result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || told.count() != 1 || requests.Load() != permits.Load() {
+		t.Errorf("%v (%s) with %d pauses, %d requests with %d permits; want complete with one pause", result.Outcome, result.Reason, told.count(), requests.Load(), permits.Load())
+	}
+	if asked[fmt.Sprint(refused.Load())] < 2 {
+		t.Errorf("%v was asked for once", refused.Load())
 	}
 }
 
@@ -265,14 +288,14 @@ func TestBackOffForLong(t *testing.T) {
 func TestBackOffAfterResets(t *testing.T) {
 	var answered atomic.Int32
 	address := listen(t, func(conn net.Conn) {
-		for request(conn) {
-			if answered.Add(1) > 1 {
-				_ = conn.(*net.TCPConn).SetLinger(0)
-				return
-			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		if !request(conn) {
 			return
 		}
+		if answered.Add(1) > 1 {
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	})
 	world, asked := newLab(), &pauses{}
 	world.Pause = asked.pause

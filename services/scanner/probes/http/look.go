@@ -57,10 +57,7 @@ func (s *site) lookQuickly(ctx context.Context, v *visit, found *findings) {
 
 // lookAround sends all requests of the standard and deep profiles.
 func (s *site) lookAround(ctx context.Context, v *visit, found *findings, list []place) {
-	p := &page{}
-	if v.own.isHTML() {
-		p = readPage(v.own.body, v.own.url)
-	}
+	p := v.own.page()
 	s.missing(ctx, v, found)
 	found.front(v.own)
 	tasks := []func(){

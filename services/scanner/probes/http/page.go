@@ -229,6 +229,17 @@ func (p *page) own(source string, base, at *url.URL) {
 	}
 }
 
+// page is what the answer says as markup, read once; empty for an answer that is none. It is for one goroutine at a time.
+func (r *reply) page() *page {
+	if r.parsed == nil {
+		r.parsed = &page{}
+		if r.isHTML() {
+			r.parsed = readPage(r.body, r.url)
+		}
+	}
+	return r.parsed
+}
+
 // isHTML says whether an answer is markup, by its type, or by its beginning where it names none.
 func (r *reply) isHTML() bool {
 	if r.opaque {

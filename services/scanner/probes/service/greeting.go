@@ -44,7 +44,7 @@ func isDigit(b byte) bool { return b >= '0' && b <= '9' }
 // mayGoOn says whether more may follow a greeting that seems complete: text for people does, in pieces. The greetings of
 // protocols that are told by their first word do not, or only where they are asked on.
 func mayGoOn(said []byte) bool {
-	for _, word := range []string{"SSH-", "RFB ", "@RSYNCD:", "+OK", "* ", "INFO {"} {
+	for _, word := range []string{"SSH-", "RFB ", "@RSYNCD:", "+OK", "* ", "INFO {", sieveGreeting} {
 		if bytes.HasPrefix(said, []byte(word)) {
 			return false
 		}
@@ -74,6 +74,8 @@ func greet(t *talk) *modelv1.ServiceFact {
 		return nats(t)
 	case strings.HasPrefix(text, "( success ( "):
 		return named("svn")
+	case strings.HasPrefix(text, sieveGreeting):
+		return sieve(t)
 	case isOpenWire(said):
 		return openWire(t)
 	case strings.HasPrefix(text, "HTTP/"):
@@ -99,7 +101,7 @@ func replyGreeting(t *talk, lower string) *modelv1.ServiceFact {
 		return fact
 	case strings.HasPrefix(lower, "200 ") || strings.HasPrefix(lower, "201 "):
 		if strings.Contains(lower, "nntp") || strings.Contains(lower, "news") || t.prober.port == 119 {
-			return named("nntp")
+			return nntp(t)
 		}
 		return nil
 	case strings.Contains(lower, "ftp"):

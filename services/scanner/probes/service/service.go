@@ -163,15 +163,15 @@ func (p *prober) report(ctx context.Context, job *modelv1.ScanJob, result *probe
 	return result, nil
 }
 
-// lead says which scan types can look further: TLS where it is spoken or offered, HTTP where that is spoken, also where TLS
-// did not tell what is inside on a port of the web.
+// lead says which scan types can look further: TLS where it is spoken, offered, or may be inside of HTTP, and HTTP where that is
+// spoken, also where TLS did not tell what is inside on a port of the web.
 func (p *prober) lead(target *modelv1.Target, seen found) *modelv1.Lead {
 	fact := seen.fact
 	if p.transport == modelv1.Transport_TRANSPORT_UDP {
 		return nil // what looks further speaks over TCP
 	}
 	var types []modelv1.ScanType
-	if fact.GetTls() || fact.GetStarttls() && hasStartTLS[fact.GetName()] {
+	if fact.GetTls() || fact.GetStarttls() && hasStartTLS[fact.GetName()] || p.mayUpgrade(seen) {
 		types = append(types, modelv1.ScanType_SCAN_TYPE_TLS)
 	}
 	web := seen.web || fact.GetTls() && fact.GetName() == unknown && speaksWeb(p.port)
@@ -199,5 +199,12 @@ func (p *prober) lead(target *modelv1.Target, seen found) *modelv1.Lead {
 
 // hasStartTLS are the protocols whose upgrade the TLS scan knows.
 var hasStartTLS = map[string]bool{
-	"smtp": true, "imap": true, "pop3": true, "ftp": true, "ldap": true, "xmpp": true, "postgresql": true, "mysql": true,
+	"smtp": true, "imap": true, "pop3": true, "ftp": true, "ldap": true, "xmpp": true, "postgresql": true, "mysql": true, "nntp": true, "sieve": true,
+}
+
+// mayUpgrade says whether HTTP in clear text may be turned into TLS from within (RFC 2817). Few servers announce it, so each is asked,
+// by the one request that the TLS scan sends before it leaves; a quick scan does without.
+func (p *prober) mayUpgrade(seen found) bool {
+	name := seen.fact.GetName()
+	return p.thorough && seen.web && !seen.fact.GetTls() && (name == "http" || name == "ipp")
 }

@@ -71,7 +71,8 @@ func TestWebServices(t *testing.T) {
 					t.Errorf("tls %v, want %v", fact.GetTls(), secure)
 				}
 				types := []modelv1.ScanType{modelv1.ScanType_SCAN_TYPE_HTTP}
-				if secure {
+				// HTTP in clear text may be turned into TLS from within.
+				if secure || fact.GetName() == "http" || fact.GetName() == "ipp" {
 					types = []modelv1.ScanType{modelv1.ScanType_SCAN_TYPE_TLS, modelv1.ScanType_SCAN_TYPE_HTTP}
 				}
 				if got := leadTypes(result.Leads); !slices.Equal(got, types) {
@@ -174,13 +175,33 @@ func TestTLSBehindAPlainAnswer(t *testing.T) {
 }
 
 func TestStartTLSLead(t *testing.T) {
-	result := scan(t, "127.0.0.1", serve(t, "127.0.0.1:0", script("220 mail ESMTP Postfix\r\n", map[string]string{"EHLO": "250-mail\r\n250 STARTTLS\r\n"})))
-	if len(result.Leads) != 1 {
-		t.Fatalf("%v", result.Leads)
-	}
-	lead := result.Leads[0]
-	if lead.GetTarget().GetService() != "smtp" || lead.GetTarget().GetTls() || !slices.Equal(lead.GetScanTypes(), []modelv1.ScanType{modelv1.ScanType_SCAN_TYPE_TLS}) {
-		t.Errorf("%v", lead)
+	const sieveCapabilities = "\"IMPLEMENTATION\" \"Dovecot Pigeonhole\"\r\n\"SIEVE\" \"fileinto\"\r\n"
+	for name, tt := range map[string]struct {
+		greeting string
+		answers  map[string]string
+		offers   bool
+	}{
+		"smtp":  {"220 mail ESMTP Postfix\r\n", map[string]string{"EHLO": "250-mail\r\n250 STARTTLS\r\n"}, true},
+		"nntp":  {"200 news.example.com NNTP\r\n", map[string]string{"CAPABILITIES": "101 list\r\nVERSION 2\r\nREADER\r\nSTARTTLS\r\n.\r\n"}, true},
+		"sieve": {sieveCapabilities + "\"STARTTLS\"\r\nOK \"ready\"\r\n", nil, true},
+		// Those that do not offer it.
+		"nntp ":  {"200 news.example.com NNTP\r\n", map[string]string{"CAPABILITIES": "101 list\r\nVERSION 2\r\n.\r\n"}, false},
+		"sieve ": {sieveCapabilities + "OK\r\n", nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := scan(t, "127.0.0.1", serve(t, "127.0.0.1:0", script(tt.greeting, tt.answers)))
+			fact := factOf(t, result)
+			if fact.GetName() != strings.TrimSpace(name) || fact.GetStarttls() != tt.offers || (len(result.Leads) == 1) != tt.offers {
+				t.Fatalf("%v leads to %v", fact, result.Leads)
+			}
+			if !tt.offers {
+				return
+			}
+			lead := result.Leads[0]
+			if lead.GetTarget().GetService() != fact.GetName() || lead.GetTarget().GetTls() || !slices.Equal(lead.GetScanTypes(), []modelv1.ScanType{modelv1.ScanType_SCAN_TYPE_TLS}) {
+				t.Errorf("%v", lead)
+			}
+		})
 	}
 }
 

@@ -23,7 +23,7 @@ var errNoUpgrade = errors.New("the service does not offer STARTTLS")
 // those of the service scan; the binary ones are in starttls_binary.go.
 var upgrades = map[string]func(*dialogue) error{
 	"smtp": upgradeSMTP, "imap": upgradeIMAP, "pop3": upgradePOP3, "ftp": upgradeFTP, "nntp": upgradeNNTP, "sieve": upgradeSieve,
-	"managesieve": upgradeSieve, "xmpp": upgradeXMPP, "http": upgradeHTTP,
+	"managesieve": upgradeSieve, "xmpp": upgradeXMPP, "http": upgradeHTTP, "ipp": upgradeHTTP,
 	"ldap": upgradeLDAP, "postgresql": upgradePostgres, "mysql": upgradeMySQL,
 }
 
@@ -110,7 +110,7 @@ func upgradeSieve(d *dialogue) error {
 }
 
 // upgradeHTTP is RFC 2817 section 3.2. It exists in few servers, and a server that has it lets an attacker in the middle turn
-// a request over TLS into one over this (Opossum, CVE-2025-49812).
+// a request over TLS into one over this (Opossum, CVE-2025-49812). Who hangs up on the question does not offer it. IPP is HTTP (RFC 8010).
 func upgradeHTTP(d *dialogue) error {
 	request := "OPTIONS * HTTP/1.1\r\nHost: " + d.domain + "\r\nUser-Agent: RiskProfiler\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n"
 	if err := d.send(request); err != nil {
@@ -119,6 +119,8 @@ func upgradeHTTP(d *dialogue) error {
 	for i := range maxLines {
 		line, err := d.read()
 		switch {
+		case i == 0 && err != nil && closed(err):
+			return errNoUpgrade
 		case err != nil:
 			return err
 		case i == 0 && !strings.HasPrefix(line, "HTTP/1.1 101"):

@@ -61,6 +61,7 @@ var upgradeScripts = []struct {
 	{"mysql", true, []step{{"", mysqlGreeting(true)}, {"\x21" + strings.Repeat("\x00", 23), ""}}},
 	{"mysql", false, []step{{"", mysqlGreeting(false)}}},
 	{"http", true, []step{{"Upgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n"}}},
+	{"ipp", false, []step{{"\r\n\r\n", ""}}}, // hangs up
 	{"http", false, []step{{"\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}}},
 }
 

@@ -48,7 +48,7 @@ func (*Provider) Inventory(ctx context.Context, env probes.Env, account string, 
 	}
 	in := newInventory(s)
 	in.read(ctx)
-	in.join()
+	in.join(ctx)
 	for _, r := range in.found {
 		if err := emit(r); err != nil {
 			return in.gaps, err

@@ -37,10 +37,9 @@ type holdings struct {
 	balancers     map[string]bool     // by DNS name
 	distributions map[string]bool
 	buckets       map[string]bool
-	apis          map[string]bool
 	unread        map[string]bool
 	records       []record
-	origins       []origin
+	fronts        []front
 }
 
 // The kinds of holdings.
@@ -54,7 +53,7 @@ const (
 func newInventory(s *session) *inventory {
 	return &inventory{session: s, held: holdings{
 		addresses: map[netip.Addr]bool{}, idle: map[netip.Addr]bool{}, balancers: map[string]bool{}, distributions: map[string]bool{}, buckets: map[string]bool{},
-		apis: map[string]bool{}, unread: map[string]bool{},
+		unread: map[string]bool{},
 	}}
 }
 
@@ -83,10 +82,14 @@ func (in *inventory) read(ctx context.Context) {
 }
 
 // global are the readers of what has no region.
-var global = []func(context.Context, *inventory){readRoute53, readBuckets}
+var global = []func(context.Context, *inventory){readRoute53, readRegistrations, readBuckets, readDistributions, readPublicRegistry}
 
 // regions are the readers of one region.
-var regions = []func(context.Context, *regional){readInstances, readAddresses}
+var regions = []func(context.Context, *regional){
+	readInstances, readAddresses, readNetworkACLs, readImages, readSnapshots, readBalancers, readClassicBalancers, readRestAPIs, readHTTPAPIs,
+	readAPIDomains, readFunctions, readDatabases, readDatabaseCopies, readClusterCopies, readWarehouses, readSearch, readKubernetes, readRegistry,
+	readQueues, readTopics, readSecrets, readLightsail, readBrokers, readKafka, readServices, readCertificates, readBuses,
+}
 
 // regional is the reading of one region.
 type regional struct {

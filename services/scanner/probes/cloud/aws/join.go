@@ -1,25 +1,50 @@
 package aws
 
 import (
+	"context"
+	"errors"
+	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/ranges"
 )
 
-// origin is a bucket behind a distribution.
-type origin struct{ distribution, bucket string }
+// front is a distribution with the buckets behind it.
+type front struct {
+	fact    *modelv1.CloudFact
+	buckets []origin
+}
+
+// origin is a bucket behind a distribution, with the region in its name, if it has one.
+type origin struct{ bucket, region string }
 
 // join makes the judgements that take the whole account, once all of it was read.
-func (in *inventory) join() {
+func (in *inventory) join(ctx context.Context) {
+	for _, d := range in.held.fronts {
+		for _, o := range d.buckets {
+			if in.ghost(ctx, o) {
+				d.fact.Settings[cloud.SettingGhostOrigin] = o.bucket
+			}
+		}
+		in.add(cloud.Resource{Fact: d.fact, Names: true})
+	}
 	for _, r := range in.held.records {
 		f := &modelv1.CloudFact{
 			Type: cloud.TypeRecord, Id: r.id, Name: r.name, PointsTo: r.values, Hostnames: []string{r.name},
 			Settings: map[string]string{cloud.SettingKind: r.kind},
 		}
-		if why := in.held.dangling(r); why != "" {
+		why := in.held.dangling(r)
+		if why == "" {
+			why = in.danglingBucket(ctx, r)
+		}
+		if why != "" {
 			f.Settings[cloud.SettingDangling] = why
 		}
 		in.add(cloud.Resource{Fact: f, Names: true, PlacesOnly: true})
@@ -56,13 +81,67 @@ func (h *holdings) lost(r record, value string) string {
 		if !h.unread[heldDistributions] && !h.distributions[value] {
 			return cloud.DanglingDistribution
 		}
-	case websiteRegion(value) != "":
-		// The bucket of a website has the record's name: docs.aws.amazon.com/AmazonS3/latest/userguide/website-hosting-custom-domain-walkthrough.html
-		if !h.unread[heldBuckets] && !h.buckets[r.name] {
+	}
+	return ""
+}
+
+// danglingBucket says whether the website that a record points to is lost. The bucket of a website has the record's name
+// (docs.aws.amazon.com/AmazonS3/latest/userguide/website-hosting-custom-domain-walkthrough.html).
+func (in *inventory) danglingBucket(ctx context.Context, r record) string {
+	for _, v := range r.values {
+		region := websiteRegion(v)
+		if region == "" || in.held.buckets[r.name] || in.held.unread[heldBuckets] {
+			continue
+		}
+		switch in.bucketThere(ctx, origin{r.name, region}) {
+		case bucketMissing:
 			return cloud.DanglingBucket
+		case bucketThere:
+			return cloud.DanglingBucketElsewhere
 		}
 	}
 	return ""
+}
+
+// ghost says whether a bucket does not exist at all: whoever makes it serves what it likes through the distribution. S3 is asked, since
+// a bucket that the account has not may be somebody else's with whom it was agreed. What cannot be known is no ghost.
+func (in *inventory) ghost(ctx context.Context, o origin) bool {
+	return !in.held.buckets[o.bucket] && in.bucketThere(ctx, o) == bucketMissing
+}
+
+// presence is whether a bucket exists.
+type presence int
+
+const (
+	bucketUnknown presence = iota
+	bucketThere
+	bucketMissing
+)
+
+// bucketThere asks S3 whether a bucket exists: 404 says that it does not, 403 that it is another's, 301 that it is elsewhere
+// (docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html).
+func (in *inventory) bucketThere(ctx context.Context, o origin) presence {
+	region := o.region
+	if region == "" {
+		region = in.home
+	}
+	ctx, cancel := context.WithTimeout(ctx, cloud.CallTimeout)
+	defer cancel()
+	_, err := s3.NewFromConfig(in.in(region)).HeadBucket(ctx, &s3.HeadBucketInput{Bucket: aws.String(o.bucket)})
+	if err == nil {
+		return bucketThere
+	}
+	var response *awshttp.ResponseError
+	if errors.As(err, &response) {
+		switch response.HTTPStatusCode() {
+		case http.StatusNotFound:
+			return bucketMissing
+		case http.StatusForbidden, http.StatusMovedPermanently, http.StatusBadRequest:
+			return bucketThere
+		}
+	}
+	in.failed(anywhere("s3:ListBucket"), err)
+	return bucketUnknown
 }
 
 // rangesName is what package ranges calls AWS.

@@ -46,16 +46,15 @@ var places = map[string]place{
 	"china":        {"https://login.partner.microsoftonline.cn", "https://management.chinacloudapi.cn"},
 }
 
-// Provider is Azure. It is safe for concurrent use.
+// Provider is Azure. It is safe for concurrent use. The operator may name other addresses for it: "azure" and "azure-login".
 type Provider struct {
-	places map[string]place
-	wait   func(context.Context, time.Duration) error
+	wait func(context.Context, time.Duration) error // nil: as the clock does
 }
 
 var _ cloud.Provider = (*Provider)(nil)
 
 // New makes the provider.
-func New() *Provider { return &Provider{places: places} }
+func New() *Provider { return &Provider{} }
 
 // Name is azure.
 func (*Provider) Name() string { return target.Azure }
@@ -102,15 +101,18 @@ func (p *Provider) enter(ctx context.Context, env probes.Env, account string, ac
 	if role := access.GetRole(); role != "" && !strings.EqualFold(role, c.client) {
 		return nil, fault.New(fault.FailedPrecondition, "the stored credential is of application %s and not of %s; store that one's, or prove the account anew", c.client, probes.SafeString(role, 64))
 	}
-	at, ok := p.places[c.cloud]
+	at, ok := places[c.cloud]
 	if !ok {
 		return nil, fault.New(fault.FailedPrecondition, "the credential for azure names an unknown cloud; use public, usgovernment or china")
 	}
-	s := &session{base: at.management, subscription: account}
-	s.login = rest.New(rest.Options{Env: env, Origins: []string{at.login}, Wait: p.wait})
+	login := rest.At(env, "azure-login", at.login)
+	s := &session{base: rest.At(env, target.Azure, at.management), subscription: account}
+	s.login = rest.New(rest.Options{Env: env, Origins: []string{rest.Origin(login)}, Wait: p.wait})
 	s.manage = rest.New(rest.Options{
-		Env: env, Origins: []string{at.management}, Pace: pace, Wait: p.wait,
-		Token: rest.Cached(func(ctx context.Context) (rest.Secret, time.Duration, error) { return c.exchange(ctx, s.login, at) }),
+		Env: env, Origins: []string{rest.Origin(s.base)}, Pace: pace, Wait: p.wait,
+		Token: rest.Cached(func(ctx context.Context) (rest.Secret, time.Duration, error) {
+			return c.exchange(ctx, s.login, login, at)
+		}),
 	})
 	if err := s.look(ctx, access.GetExternalId()); err != nil {
 		s.close()

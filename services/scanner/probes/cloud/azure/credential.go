@@ -120,20 +120,20 @@ func (c *credential) certificate(key, certificate string) error {
 
 // exchange gets a token for Azure Resource Manager by the client credentials flow
 // (learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow).
-func (c *credential) exchange(ctx context.Context, login *rest.Client, at place) (rest.Secret, time.Duration, error) {
-	endpoint := at.login + "/" + c.directory + "/oauth2/v2.0/token"
+func (c *credential) exchange(ctx context.Context, client *rest.Client, login string, at place) (rest.Secret, time.Duration, error) {
+	path := "/" + c.directory + "/oauth2/v2.0/token"
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {c.client}, "scope": {at.management + "/.default"}}
 	if c.key == nil {
 		form.Set("client_secret", string(c.secret))
 	} else {
-		assertion, err := c.assertion(endpoint, time.Now())
+		assertion, err := c.assertion(at.login+path, time.Now())
 		if err != nil {
 			return "", 0, err
 		}
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 		form.Set("client_assertion", string(assertion))
 	}
-	token, lasts, err := rest.Exchange(ctx, login, endpoint, form)
+	token, lasts, err := rest.Exchange(ctx, client, login+path, form)
 	if err != nil {
 		return "", 0, rest.Fault(err, "sign in to azure as application "+c.client)
 	}

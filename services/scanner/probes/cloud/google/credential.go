@@ -83,15 +83,15 @@ func emailForm(text string) bool {
 
 // exchange gets a token for a signed assertion (RFC 7523 section 2.1; developers.google.com/identity/protocols/oauth2/service-account).
 func (c *credential) exchange(ctx context.Context, client *rest.Client, at origins) (rest.Secret, time.Duration, error) {
-	endpoint, now := at.token+"/token", time.Now()
+	now := time.Now()
 	assertion, err := rest.Sign(c.key, rest.RS256, map[string]any{"kid": c.keyID}, map[string]any{
-		"iss": c.email, "scope": scope, "aud": endpoint, "iat": now.Unix(), "exp": now.Add(assertionLasts).Unix(),
+		"iss": c.email, "scope": scope, "aud": published.token + "/token", "iat": now.Unix(), "exp": now.Add(assertionLasts).Unix(),
 	})
 	if err != nil {
 		return "", 0, err
 	}
 	form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {string(assertion)}}
-	token, lasts, err := rest.Exchange(ctx, client, endpoint, form)
+	token, lasts, err := rest.Exchange(ctx, client, at.token+"/token", form)
 	if err != nil {
 		return "", 0, rest.Fault(err, "sign in to google as "+c.email)
 	}

@@ -34,9 +34,9 @@ func readBucket(s *scan, a *asset) error {
 				Enabled bool `json:"enabled"`
 			} `json:"uniformBucketLevelAccess"`
 		} `json:"iamConfiguration"`
-		ACL     []entry   `json:"acl"`
-		Website *struct{} `json:"website"`
-		Labels  map[string]string
+		ACL     []entry           `json:"acl"`
+		Website *struct{}         `json:"website"`
+		Labels  map[string]string `json:"labels"`
 	}
 	if err := a.decode(&p); err != nil {
 		return err
@@ -115,14 +115,13 @@ func readSQL(s *scan, a *asset) error {
 func readRepository(s *scan, a *asset) error {
 	var p struct {
 		Format string `json:"format"`
-		URI    string `json:"registryUri"`
 	}
 	if err := a.decode(&p); err != nil {
 		return err
 	}
 	f := a.fact()
 	set := f.GetSettings()
-	set[cloud.SettingEngine] = strings.ToLower(p.Format)
+	set["format"] = strings.ToLower(p.Format)
 	anybody := has(s.everybody(a.Name), "artifactregistry.reader", "artifactregistry.writer", "artifactregistry.repoAdmin", "artifactregistry.admin", "viewer", "editor", "owner")
 	if anybody || s.granted {
 		set[cloud.SettingAnonymous] = rest.YesNo(anybody)

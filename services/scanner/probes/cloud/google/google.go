@@ -35,16 +35,15 @@ var published = origins{
 	projects: "https://cloudresourcemanager.googleapis.com", assets: "https://cloudasset.googleapis.com",
 }
 
-// Provider is Google Cloud. It is safe for concurrent use.
+// Provider is Google Cloud. It is safe for concurrent use. The operator may name another address for all of its interfaces: "google".
 type Provider struct {
-	at   origins
-	wait func(context.Context, time.Duration) error
+	wait func(context.Context, time.Duration) error // nil: as the clock does
 }
 
 var _ cloud.Provider = (*Provider)(nil)
 
 // New makes the provider.
-func New() *Provider { return &Provider{at: published} }
+func New() *Provider { return &Provider{} }
 
 // Name is google.
 func (*Provider) Name() string { return target.Google }
@@ -91,10 +90,14 @@ func (p *Provider) enter(ctx context.Context, env probes.Env, project string, ac
 	if err != nil {
 		return nil, err
 	}
-	s := &session{at: p.at, project: project}
-	s.sign = rest.New(rest.Options{Env: env, Origins: []string{p.at.token}, Wait: p.wait})
-	own := rest.Cached(func(ctx context.Context) (rest.Secret, time.Duration, error) { return c.exchange(ctx, s.sign, p.at) })
-	s.act = rest.New(rest.Options{Env: env, Origins: []string{p.at.act}, Wait: p.wait, Token: own})
+	at := origins{
+		token: rest.At(env, target.Google, published.token), act: rest.At(env, target.Google, published.act),
+		projects: rest.At(env, target.Google, published.projects), assets: rest.At(env, target.Google, published.assets),
+	}
+	s := &session{at: at, project: project}
+	s.sign = rest.New(rest.Options{Env: env, Origins: []string{rest.Origin(at.token)}, Wait: p.wait})
+	own := rest.Cached(func(ctx context.Context) (rest.Secret, time.Duration, error) { return c.exchange(ctx, s.sign, at) })
+	s.act = rest.New(rest.Options{Env: env, Origins: []string{rest.Origin(at.act)}, Wait: p.wait, Token: own})
 	token := own
 	if role := access.GetRole(); role != "" && !strings.EqualFold(role, c.email) {
 		if !emailForm(role) {
@@ -102,9 +105,9 @@ func (p *Provider) enter(ctx context.Context, env probes.Env, project string, ac
 			s.act.Close()
 			return nil, fault.New(fault.FailedPrecondition, "the role of google project %s is no service account's address", project)
 		}
-		token = rest.Cached(func(ctx context.Context) (rest.Secret, time.Duration, error) { return actAs(ctx, s.act, p.at, role) })
+		token = rest.Cached(func(ctx context.Context) (rest.Secret, time.Duration, error) { return actAs(ctx, s.act, at, role) })
 	}
-	s.read = rest.New(rest.Options{Env: env, Origins: []string{p.at.projects, p.at.assets}, Pace: pace, Wait: p.wait, Token: token})
+	s.read = rest.New(rest.Options{Env: env, Origins: []string{rest.Origin(at.projects), rest.Origin(at.assets)}, Pace: pace, Wait: p.wait, Token: token})
 	if err := s.look(ctx, access.GetExternalId()); err != nil {
 		s.close()
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/ranges"
 )
@@ -52,6 +53,23 @@ func (h *Held) Dangling(provider string, values, suffixes []string) string {
 		}
 	}
 	return ""
+}
+
+// At is where an interface is reached: where the operator says, else at its own address.
+func At(env probes.Env, name, own string) string {
+	if base := env.Cloud.URLs[name]; base != "" {
+		return strings.TrimSuffix(base, "/")
+	}
+	return own
+}
+
+// Origin is what a base begins with: scheme and host.
+func Origin(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // Name is a host name in the spelling that is compared.
