@@ -65,7 +65,7 @@ test-aws: ## Run every test against servers that stand in for AWS (needs Python 
 	go test -count=1 -timeout 30m -tags awstest $$(tools/tagged.sh awstest | grep -v sqsqueue) || { kill $$queue; exit 1; }; wait $$queue
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s), twelve at a time
+fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s), 24 at a time
 	tools/fuzz.sh
 
 .PHONY: test-real

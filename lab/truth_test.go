@@ -80,6 +80,7 @@ var notPlayed = map[string]string{
 	"cve-other":                      "needs feeds of vulnerability knowledge: TestFeedToAlert and the examples",
 	"intel-compromised":              "third parties are not asked about a laboratory: TestTruthOfThirdParties",
 	"intel-domain-expired":           "third parties are not asked about a laboratory: TestTruthOfThirdParties",
+	"intel-domain-transfer-lock":     "third parties are not asked about a laboratory",
 	"intel-domain-expires":           "third parties are not asked about a laboratory: TestTruthOfThirdParties",
 	"intel-flagged-address":          "third parties are not asked about a laboratory: TestTruthOfThirdParties",
 	"intel-flagged-domain":           "third parties are not asked about a laboratory: TestTruthOfThirdParties",

@@ -58,9 +58,10 @@ func checkFamily(t *testing.T, p *Platform, doc *reporterv1.ReportDocument, pref
 // knownBy is what third parties know of one name or address, and the checks that follow.
 type knownBy struct {
 	subject string
-	// host are members of the answers of Shodan and InternetDB, verdict the attributes of VirusTotal; "" if they know nothing.
-	host, verdict string
-	checks        []string
+	// host are members of the answers of Shodan and InternetDB, verdict the attributes of VirusTotal, registry members of the answer of the
+	// registry; "" if they know nothing.
+	host, verdict, registry string
+	checks                  []string
 }
 
 // thirdParties are made up around a day. Nobody connects to the addresses: the scan type asks its sources only.
@@ -71,6 +72,9 @@ func thirdParties(now time.Time) []knownBy {
 		return fmt.Sprintf(`{"last_analysis_stats": {"malicious": 0, "harmless": 60}, "whois": "Domain Name: X\nRegistry Expiry Date: %s\n", "whois_date": %d}`,
 			now.Add(ends).UTC().Format(time.RFC3339), now.Add(asked).Unix())
 	}
+	registered := func(ends time.Duration) string {
+		return fmt.Sprintf(`"events": [{"eventAction": "expiration", "eventDate": %q}]`, now.Add(ends).UTC().Format(time.RFC3339))
+	}
 	stats := func(malicious int) string {
 		return fmt.Sprintf(`{"last_analysis_stats": {"malicious": %d, "suspicious": 9, "harmless": 60}, "last_analysis_date": %d}`, malicious, now.Add(-day).Unix())
 	}
@@ -78,6 +82,10 @@ func thirdParties(now time.Time) []knownBy {
 		{subject: "riskprofiler-lab-flagged.com", verdict: stats(3), checks: []string{"intel-flagged-domain"}},
 		{subject: "riskprofiler-lab-ending.com", verdict: registration(10*day, -day), checks: []string{"intel-domain-expires"}},
 		{subject: "riskprofiler-lab-ended.com", verdict: registration(-5*day, -day), checks: []string{"intel-domain-expired"}},
+		{subject: "riskprofiler-lab-unlocked.com", registry: `"status": ["active"], ` + registered(200*day), checks: []string{"intel-domain-transfer-lock"}},
+		{subject: "riskprofiler-lab-closing.com", registry: `"status": ["client transfer prohibited"], ` + registered(20*day), checks: []string{"intel-domain-expires"}},
+		{subject: "riskprofiler-lab-redeemable.com", registry: `"status": ["redemption period"], ` + registered(300*day), checks: []string{"intel-domain-expired"}},
+		{subject: "riskprofiler-lab-locked.com", registry: `"status": ["client transfer prohibited"], ` + registered(300*day)},
 		{subject: "riskprofiler-lab-quiet.com", verdict: stats(2)},
 		{subject: "riskprofiler-lab-renewed.com", verdict: registration(300*day, -day)},
 		{subject: "riskprofiler-lab-asked-long-ago.com", verdict: registration(10*day, -60*day)},
@@ -105,6 +113,9 @@ func TestTruthOfThirdParties(t *testing.T) {
 		}
 		if k.verdict != "" {
 			server.Verdict(k.subject, k.verdict)
+		}
+		if k.registry != "" {
+			server.Registration(k.subject, k.registry)
 		}
 		if strings.HasSuffix(k.subject, ".com") {
 			names[k.subject] = "198.41.0.11"

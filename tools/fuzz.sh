@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the repository for FUZZTIME (60s unless set), FUZZJOBS at a time (12), each with one worker. A target
+# Runs every fuzz target of the repository for FUZZTIME (60s unless set), FUZZJOBS at a time (24), each with one worker. A target
 # that finds something prints the input, which `go test` then repeats from testdata/fuzz. With names it runs only these.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-time=${FUZZTIME:-60s} jobs=${FUZZJOBS:-12}
+time=${FUZZTIME:-60s} jobs=${FUZZJOBS:-24}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -38,8 +38,6 @@ if [ $# -eq 0 ]; then cp "$work/targets" "$work/chosen"; fi
 for name in "$@"; do
 	grep -E " $name\$" "$work/targets" >>"$work/chosen" || { echo "there is no fuzz target $name" >&2; exit 2; }
 done
-cut -d' ' -f1 "$work/chosen" | sort -u | while read -r dir; do
-	go test -c -fuzz=. -o "$work/$(echo "$dir" | tr / _).test" "./$dir"
-done
+cut -d' ' -f1 "$work/chosen" | sort -u | xargs -P 2 -I{} bash -c 'go test -c -fuzz=. -o "$work/$(echo "$1" | tr / _).test" "./$1"' _ {}
 echo "$(wc -l <"$work/chosen") targets for $time each, $jobs at a time"
 xargs -P "$jobs" -L1 bash -c 'one "$0" "$1"' <"$work/chosen"

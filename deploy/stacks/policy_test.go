@@ -374,7 +374,7 @@ const tenantRoles = "arn:aws:iam::*:role/RiskProfiler*"
 
 // asksThirdParties: the role of the scan types that do, and of the function that answers calls, which has them all.
 func asksThirdParties(role string) bool {
-	return slices.Contains([]string{"scanner", "scannerintel", "scannersubdomain"}, functionOf(role))
+	return slices.Contains([]string{"scanner", "scannercloud", "scannerintel", "scannersubdomain"}, functionOf(role))
 }
 
 // entersClouds: the role of the scan type that goes into tenants' accounts, and of the function that answers calls.

@@ -101,6 +101,10 @@ func TestImportedPortsLoseWhatIsShut(t *testing.T) {
 	if open := got[0].GetObservations()[0].GetPorts().GetOpen(); !slices.Equal(open, []uint32{22, 9999}) {
 		t.Errorf("open %v", open)
 	}
+	got, _ = effective([]*modelv1.ObservationSet{imported, portSet(modelv1.ScanType_SCAN_TYPE_PORT, 1, "top100", 22)})
+	if open := got[0].GetObservations()[0].GetPorts().GetOpen(); !slices.Equal(open, []uint32{22, 23, 9999}) {
+		t.Errorf("after an older scan open %v", open)
+	}
 }
 
 // A version that a newer report tells counts before an older one of our own, and the other way around.

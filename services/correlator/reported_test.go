@@ -122,6 +122,7 @@ func TestReportFoldsIntoOwnMatch(t *testing.T) {
 	}{
 		{"of the asset", told(1, "image openssh", "trivy", "x", medium, withCVE("CVE-2024-6387")), true, confidenceReported, []string{"cve-severe " + sshAt}},
 		{"of the port, tested", told(1, sshAt, "nuclei", "x", medium, withCVE("CVE-2024-6387"), tested), false, confidenceVerified, []string{"cve-severe " + sshAt}},
+		{"of the port, not tested", told(1, sshAt, "scanner", "x", medium, withCVE("CVE-2024-6387")), true, confidenceReported, []string{"cve-severe " + sshAt}},
 		{"of the port, closed", told(1, sshAt, "nuclei", "x", medium, withCVE("CVE-2024-6387"), tested, nowClosed), true, confidenceVersion, []string{"cve-severe " + sshAt}},
 		{"of another port", told(1, "192.0.2.1:2222/tcp", "nuclei", "x", severe, withCVE("CVE-2024-6387"), tested), true, confidenceVersion,
 			[]string{"cve-severe " + sshAt, "reported-severe 192.0.2.1:2222/tcp"}},
@@ -143,6 +144,18 @@ func TestReportFoldsIntoOwnMatch(t *testing.T) {
 		after := judgedWith(t, out.Findings, 9, sshIntel("1"), append(reportSets(c.report), sshSet(8, "9.8p1"))...)
 		if f := findingOf(after, "cve-severe"); f.GetState() != correlatorv1.Finding_STATE_RESOLVED {
 			t.Errorf("%s: after the update %v", c.name, f)
+		}
+	}
+}
+
+// What a tool tested keeps the tool's severity where its class is information: our own match of it is no risk.
+func TestTestedReportOfLowerClassStays(t *testing.T) {
+	mild := sshIntel("1", func(a *modelv1.Advisory) { a.Cvss[0].Score = 5 })
+	for verified, want := range map[bool][]string{true: {"reported-medium " + sshAt}, false: nil} {
+		report := told(1, sshAt, "nuclei", "x", medium, withCVE("CVE-2024-6387"), func(f *modelv1.ReportedFact) { f.Verified = verified })
+		out := judgedWith(t, nil, 5, mild, append(reportSets(report), sshSet(0, "9.2p1"))...)
+		if got := openOnes(out); !slices.Equal(got, want) {
+			t.Errorf("tested %v: %q", verified, got)
 		}
 	}
 }

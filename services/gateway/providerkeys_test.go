@@ -128,3 +128,32 @@ func TestProviderKeyRefusals(t *testing.T) {
 		t.Errorf("without a tenant: %v", err)
 	}
 }
+
+// A credential for a cloud is a line of JSON; a key of another provider is one word. No refusal shows any of it.
+func TestCredentials(t *testing.T) {
+	secrets := &secret.Memory{}
+	s, _ := keeper(t, secrets, &bytes.Buffer{})
+	acme := admin(t.Context(), "acme")
+	for name, c := range map[string]struct {
+		provider, key string
+		ok            bool
+	}{
+		"a credential":     {"azure", `{"tenant":"t","client_id":"c","client_secret":"` + canary + ` with spaces"}`, true},
+		"a long one":       {"google", `{"private_key":"` + strings.Repeat("a", 3000) + `"}`, true},
+		"no JSON":          {"azure", canary, false},
+		"a list":           {"google", `["` + canary + `"]`, false},
+		"a cut one":        {"google", `{"private_key":"` + canary, false},
+		"a key of 2 words": {"shodan", canary + " " + canary, false},
+		"a long key":       {"shodan", strings.Repeat(canary, 20), false},
+	} {
+		k, err := s.CreateProviderKey(acme, &accessv1.CreateProviderKeyRequest{Provider: c.provider, Key: c.key})
+		if (err == nil) != c.ok || err != nil && (!errors.Is(err, fault.Invalid) || strings.Contains(err.Error(), canary)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.ok {
+			if _, err := s.UpdateProviderKey(acme, &accessv1.UpdateProviderKeyRequest{Name: k.GetName(), Key: "no JSON at all"}); !errors.Is(err, fault.Invalid) {
+				t.Errorf("%s: replaced by no JSON: %v", name, err)
+			}
+		}
+	}
+}

@@ -89,10 +89,10 @@ func (s *Service) takeOthers(ctx context.Context, r *modelv1.ScanCompleted, asse
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, storing := errgroup.WithContext(ctx)
 	group.SetLimit(othersParallel)
 	for chunk := range slices.Chunk(all, othersAtATime) {
-		group.Go(func() error { return s.storeOthers(ctx, r, from, ownership, chunk) })
+		group.Go(func() error { return s.storeOthers(storing, r, from, ownership, chunk) })
 	}
 	if err := group.Wait(); err != nil {
 		return err

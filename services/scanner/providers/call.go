@@ -30,8 +30,8 @@ type reply struct {
 
 // send asks once. Nothing of what goes wrong is shown but our own words: an error of net/http names the URL, and the key may be
 // in it.
-func (c *caller) send(ctx context.Context, p *Provider, path, key string) (reply, ending) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base(p)+path, http.NoBody)
+func (c *caller) send(ctx context.Context, p *Provider, address, key string) (reply, ending) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return reply{}, broken("its address cannot be read; correct RISKPROFILER_PROVIDER_URLS")
 	}

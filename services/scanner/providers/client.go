@@ -1,9 +1,11 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -102,6 +104,8 @@ type Question[T any] struct {
 	operation, subject, page string
 	// path comes after the provider's base, with its query and without the key.
 	path string
+	// at is the address of one of several services of the provider, each with limits of its own; empty: the provider's base.
+	at string
 	// credits is what the answer costs besides the request.
 	credits int
 	parse   func([]byte) (T, error)
@@ -123,7 +127,7 @@ func Ask[T any](ctx context.Context, d *Desk, q Question[T]) (Answer[T], error) 
 	out := Answer[T]{Report: &modelv1.SourceReport{Source: q.Provider.Name, State: modelv1.SourceReport_STATE_OK}}
 	var value T
 	a := ask{
-		provider: q.Provider, operation: q.operation, subject: q.subject, page: q.page, path: q.path, credits: q.credits, report: out.Report,
+		provider: q.Provider, operation: q.operation, subject: q.subject, page: q.page, path: q.path, at: q.at, credits: q.credits, report: out.Report,
 		read: func(body []byte) (err error) { value, err = q.parse(body); return err },
 	}
 	err := error(&Problem{State: unavailable, Text: "this platform has no client for third parties"})
@@ -149,7 +153,7 @@ func Ask[T any](ctx context.Context, d *Desk, q Question[T]) (Answer[T], error) 
 type ask struct {
 	provider           *Provider
 	operation, subject string
-	page, path         string
+	page, path, at     string
 	credits            int
 	read               func([]byte) error
 	report             *modelv1.SourceReport
@@ -198,6 +202,9 @@ func (d *Desk) prepare(ctx context.Context, a *ask) error {
 		}
 	}
 	a.key, a.ledger, a.limits = credential.GetKey(), ledgerOf(a.provider, credential), a.provider.limitsWith(credential.GetLimits())
+	if a.at != "" {
+		a.ledger += "#" + strings.ToLower(a.at)
+	}
 	return nil
 }
 
@@ -298,7 +305,7 @@ func (d *Desk) call(ctx context.Context, a *ask, c claim) error {
 func (d *Desk) send(scan context.Context, a *ask, c claim) (reply, ending) {
 	ctx, cancel := context.WithDeadline(scan, time.Unix(0, c.token).Add(-settleTime))
 	defer cancel()
-	r, e := d.client.caller.send(ctx, a.provider, a.path, a.key)
+	r, e := d.client.caller.send(ctx, a.provider, cmp.Or(a.at, d.client.caller.base(a.provider))+a.path, a.key)
 	if e.problem != nil && scan.Err() != nil { // it had less time than it may take
 		e = broken("the scan's time was over before it answered")
 		e.neutral = true

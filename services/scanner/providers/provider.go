@@ -85,6 +85,13 @@ var (
 		Name: "virustotal", base: "https://www.virustotal.com/api/v3", authenticate: header("X-Apikey", ""),
 		limits: Limits{Requests: 4, Window: time.Minute, Day: 500}, fresh: 24 * time.Hour, timeout: 20 * time.Second, maxBody: 4 << 20,
 	}
+	// RDAP are the registries of domains, found by IANA's list (https://data.iana.org/rdap/dns.json, RFC 9224), which asks to be kept as long
+	// as its headers say: a day. Each registry has a ledger of its own. They publish no limits but refuse who asks often; one a
+	// second is ours.
+	RDAP = &Provider{
+		Name: "rdap", base: "https://data.iana.org/rdap", limits: Limits{Requests: 1, Window: time.Second},
+		fresh: 24 * time.Hour, timeout: 15 * time.Second, maxBody: 2 << 20,
+	}
 	// SecurityTrails is version 1 of its API (https://docs.securitytrails.com/reference/list-subdomains-old-1). The free plan
 	// has 50 requests a month; one a second is ours.
 	SecurityTrails = &Provider{
@@ -95,7 +102,7 @@ var (
 
 // All are the providers, one line each.
 func All() []*Provider {
-	return []*Provider{CertSpotter, CrtSh, InternetDB, SecurityTrails, Shodan, VirusTotal}
+	return []*Provider{CertSpotter, CrtSh, InternetDB, RDAP, SecurityTrails, Shodan, VirusTotal}
 }
 
 // Named is a provider by its name, nil if there is none.

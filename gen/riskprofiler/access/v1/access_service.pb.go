@@ -1325,14 +1325,14 @@ const file_riskprofiler_access_v1_access_service_proto_rawDesc = "" +
 	"updateTime\x12\x1d\n" +
 	"\n" +
 	"updated_by\x18\x06 \x01(\tR\tupdatedBy\x12=\n" +
-	"\x06limits\x18\a \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xc6\x01\n" +
+	"\x06limits\x18\a \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xc4\x01\n" +
 	"\x18CreateProviderKeyRequest\x12;\n" +
-	"\bprovider\x18\x01 \x01(\tB\x1f\xe0A\x02\xbaH\x19r\x172\x15^[a-z][a-z0-9]{1,31}$R\bprovider\x12.\n" +
-	"\x03key\x18\x02 \x01(\tB\x1c\xe0A\x02\xbaH\x13r\x112\x0f^[ -~]{8,4000}$\x80\x01\x01R\x03key\x12=\n" +
-	"\x06limits\x18\x03 \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xcb\x01\n" +
+	"\bprovider\x18\x01 \x01(\tB\x1f\xe0A\x02\xbaH\x19r\x172\x15^[a-z][a-z0-9]{1,31}$R\bprovider\x12,\n" +
+	"\x03key\x18\x02 \x01(\tB\x1a\xe0A\x02\xbaH\x11r\x0f\x10\b\x18\xa0\x1f2\b^[ -~]+$\x80\x01\x01R\x03key\x12=\n" +
+	"\x06limits\x18\x03 \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\xc9\x01\n" +
 	"\x18UpdateProviderKeyRequest\x12@\n" +
-	"\x04name\x18\x01 \x01(\tB,\xe0A\x02\xbaH&r$2\"^providerKeys/[a-z][a-z0-9]{1,31}$R\x04name\x12.\n" +
-	"\x03key\x18\x02 \x01(\tB\x1c\xe0A\x02\xbaH\x13r\x112\x0f^[ -~]{8,4000}$\x80\x01\x01R\x03key\x12=\n" +
+	"\x04name\x18\x01 \x01(\tB,\xe0A\x02\xbaH&r$2\"^providerKeys/[a-z][a-z0-9]{1,31}$R\x04name\x12,\n" +
+	"\x03key\x18\x02 \x01(\tB\x1a\xe0A\x02\xbaH\x11r\x0f\x10\b\x18\xa0\x1f2\b^[ -~]+$\x80\x01\x01R\x03key\x12=\n" +
 	"\x06limits\x18\x03 \x01(\v2%.riskprofiler.model.v1.ProviderLimitsR\x06limits\"\x19\n" +
 	"\x17ListProviderKeysRequest\"d\n" +
 	"\x18ListProviderKeysResponse\x12H\n" +

@@ -25,7 +25,7 @@ const (
 // IntelFact is what one third party knows about an asset. It is what they saw, when they saw it, and not what is there now.
 type IntelFact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Provider: "shodan", "internetdb", "virustotal".
+	// Provider: "shodan", "internetdb", "virustotal", "rdap" (the registry of a domain).
 	Provider string        `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
 	Subject  string        `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
 	Report   *SourceReport `protobuf:"bytes,3,opt,name=report,proto3" json:"report,omitempty"`
@@ -56,9 +56,11 @@ type IntelFact struct {
 	DomainExpires *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=domain_expires,json=domainExpires,proto3" json:"domain_expires,omitempty"`
 	Jarm          string                 `protobuf:"bytes,25,opt,name=jarm,proto3" json:"jarm,omitempty"`
 	// When the provider read the registry's data about the domain: what they say is from then.
-	RegistryAt    *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=registry_at,json=registryAt,proto3" json:"registry_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RegistryAt *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=registry_at,json=registryAt,proto3" json:"registry_at,omitempty"`
+	// Status of the registration in the registry's words (RFC 8056): "active", "client transfer prohibited", "redemption period", ...
+	RegistryStatus []string `protobuf:"bytes,27,rep,name=registry_status,json=registryStatus,proto3" json:"registry_status,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *IntelFact) Reset() {
@@ -273,6 +275,13 @@ func (x *IntelFact) GetRegistryAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *IntelFact) GetRegistryStatus() []string {
+	if x != nil {
+		return x.RegistryStatus
+	}
+	return nil
+}
+
 // IntelService is one service as a third party saw it.
 type IntelService struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -424,7 +433,7 @@ var File_riskprofiler_model_v1_intel_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_model_v1_intel_proto_rawDesc = "" +
 	"\n" +
-	"!riskprofiler/model/v1/intel.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/names.proto\"\xdf\a\n" +
+	"!riskprofiler/model/v1/intel.proto\x12\x15riskprofiler.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!riskprofiler/model/v1/names.proto\"\x88\b\n" +
 	"\tIntelFact\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x12;\n" +
@@ -462,7 +471,8 @@ const file_riskprofiler_model_v1_intel_proto_rawDesc = "" +
 	"\x0edomain_expires\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\rdomainExpires\x12\x12\n" +
 	"\x04jarm\x18\x19 \x01(\tR\x04jarm\x12;\n" +
 	"\vregistry_at\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"registryAt\"\xd0\x01\n" +
+	"registryAt\x12'\n" +
+	"\x0fregistry_status\x18\x1b \x03(\tR\x0eregistryStatus\"\xd0\x01\n" +
 	"\fIntelService\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x1c\n" +
 	"\ttransport\x18\x02 \x01(\tR\ttransport\x12\x18\n" +

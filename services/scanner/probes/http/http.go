@@ -1,10 +1,13 @@
 // Package http is the scan type HTTP: what one web application answers to a few harmless requests.
 //
 // It asks for one path (the root if the job names none), follows redirects inside the same host, and reads the answer as
-// facts: headers, cookies, forms, mixed content, technologies, default pages, panels, debug pages. From the standard profile
-// on it also asks for the favicon, with a foreign Origin, with TRACE, and for a short list of paths that should not answer.
-// Each of those is confirmed by the content of the answer and against what the application says to a path that cannot exist,
-// so that a catch-all page is never taken for an exposed file.
+// facts: headers, cookies, forms, mixed content, scripts of other sites, technologies, default pages, products, debug pages. From the
+// standard profile on it also asks for the favicon, with foreign Origins, with TRACE and OPTIONS, for security.txt, and for paths that
+// should not answer: files, consoles, logins (data/exposures.json). Each of those is confirmed by the content of the answer and against
+// what the application says to a path beside it that cannot exist, so that a catch-all page is never taken for an exposed file. How many
+// requests that are at most is said in paths.go and in docs/politeness.md. Where the operator installed a browser it takes a screenshot.
+//
+// It refuses to change, send or log in to anything, and to keep a secret that it finds: the evidence of an exposed file is masked.
 //
 // The facts are about the job's own origin (scheme, host and port). Where it redirects to another one of the same host, as
 // port 80 does to port 443, the chain is followed and recorded, but headers and body of the other origin are left to the job
@@ -63,7 +66,7 @@ func New(o Options) *Probe {
 func (*Probe) ScanType() modelv1.ScanType { return modelv1.ScanType_SCAN_TYPE_HTTP }
 
 // Version names this revision of the facts.
-func (*Probe) Version() string { return "http/1" }
+func (*Probe) Version() string { return "http/2" }
 
 // Scan looks at the web application at the job's target. The target's tls flag is a hint: a port that turns out to speak the
 // other of http and https is scanned as what it is.

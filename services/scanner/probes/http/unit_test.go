@@ -267,7 +267,8 @@ func FuzzPage(f *testing.F) {
 			return
 		}
 		p := readPage(body, at)
-		if len([]rune(p.title)) > maxTitle || len(p.scripts) > maxScripts || len(p.mixed) > maxMixed || len(p.metas) > maxMetas {
+		if len([]rune(p.title)) > maxTitle || len(p.scripts) > maxScripts || len(p.mixed) > maxMixed || len(p.metas) > maxMetas ||
+			len(p.passive) > maxMixed || len(p.foreign) > maxForeign || len(p.paths) > maxPaths {
 			t.Errorf("unbounded page: %+v", p)
 		}
 		if strings.ContainsAny(p.title, "\x00\x1b\n\r\u202e") {

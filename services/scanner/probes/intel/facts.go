@@ -46,6 +46,15 @@ func (s *scan) verdict(f *modelv1.IntelFact, v *providers.Verdict) {
 	f.DomainCreated, f.DomainExpires, f.RegistryAt = stampOf(v.Created), stampOf(v.Expires), stampOf(v.RegistryAt)
 }
 
+// registration files what the registry says. What it says is from when it was asked, unless it names an earlier time.
+func (s *scan) registration(f *modelv1.IntelFact, r *providers.Registration) {
+	f.Registrar, f.RegistryStatus = line(r.Registrar), safe(r.Status)
+	f.DomainCreated, f.DomainExpires, f.RegistryAt = stampOf(r.Created), stampOf(r.Expires), f.GetReport().GetAskedAt()
+	if asked := f.GetRegistryAt().AsTime(); !r.Read.IsZero() && r.Read.Before(asked) {
+		f.RegistryAt = timestamppb.New(r.Read)
+	}
+}
+
 // names files the names that Shodan knows below a domain.
 func (s *scan) names(f *modelv1.IntelFact, d *providers.DomainNames) {
 	f.Report.Results = uint32(len(d.Names))

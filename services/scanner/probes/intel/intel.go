@@ -85,6 +85,9 @@ func (s *scan) sources() []func(context.Context) {
 	out := []func(context.Context){
 		func(ctx context.Context) { ask(ctx, s, providers.VirusTotalDomainQuestion(s.subject), s.verdict) },
 	}
+	if providers.Registrable(s.subject) {
+		out = append(out, s.registered)
+	}
 	if s.job.GetTarget().GetKind() == modelv1.AssetKind_ASSET_KIND_DOMAIN {
 		out = append(out, func(ctx context.Context) { ask(ctx, s, providers.ShodanDomainQuestion(s.subject), s.names) })
 	}
@@ -113,6 +116,28 @@ func ask[T any](ctx context.Context, s *scan, q providers.Question[*T], file fun
 		file(fact, answer.Value)
 	}
 	s.facts = append(s.facts, found{fact, answer.Evidence})
+}
+
+// registered asks the registry of the domain, which IANA names.
+func (s *scan) registered(ctx context.Context) {
+	known, err := providers.Ask(ctx, s.env.Providers, providers.RegistriesQuestion())
+	registry := known.Value.For(s.subject)
+	if err == nil && registry != "" {
+		ask(ctx, s, providers.RegistrationQuestion(registry, s.subject), s.registration)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case providers.Unasked(err):
+		s.unasked = append(s.unasked, known.Report)
+	case err != nil:
+		s.asked++
+		s.troubled = append(s.troubled, known.Report)
+	default:
+		known.Report.State, known.Report.Problem = modelv1.SourceReport_STATE_UNAVAILABLE, "the registry of this domain has no such service"
+		s.unasked = append(s.unasked, known.Report)
+	}
 }
 
 // found is one fact with the answer it was read from.

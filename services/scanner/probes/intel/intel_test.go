@@ -3,6 +3,7 @@ package intel
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -208,5 +209,27 @@ func TestBounds(t *testing.T) {
 	f := facts(r)["shodan"]
 	if len(f.GetPorts()) != maxItems || len(f.GetHostnames()) != maxItems || len(f.GetOrganisation()) != maxText || len(r.Leads) != maxLeads {
 		t.Errorf("%d ports, %d names, %d bytes, %d leads", len(f.GetPorts()), len(f.GetHostnames()), len(f.GetOrganisation()), len(r.Leads))
+	}
+}
+
+// The registry of a domain says when it ends; without a service of the registry nothing is said, and nothing is missing.
+func TestRegistration(t *testing.T) {
+	server := providerstest.New(t)
+	server.Registration("example.com", `"status": ["active"], "events": [{"eventAction": "expiration", "eventDate": "2027-08-13T04:00:00Z"}],
+	 "entities": [{"roles": ["registrar"], "handle": "376"}]`)
+	r := scanOf(t, env(t, server), domain, "example.com")
+	f := facts(r)["rdap"]
+	if r.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || f.GetRegistrar() != "376" || f.GetDomainExpires().AsTime().Year() != 2027 || !slices.Equal(f.GetRegistryStatus(), []string{"active"}) ||
+		time.Since(f.GetRegistryAt().AsTime()) > time.Minute || f.GetReport().GetState() != modelv1.SourceReport_STATE_OK {
+		t.Errorf("%v %q: %v", r.Outcome, r.Reason, f)
+	}
+	for _, name := range []string{"www.example.com", "example.de"} {
+		if f := facts(scanOf(t, env(t, server), domain, name))["rdap"]; f != nil {
+			t.Errorf("%s: %v", name, f)
+		}
+	}
+	server.Fail("rdap", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	if r := scanOf(t, env(t, server), domain, "example.com"); r.Outcome != modelv1.Outcome_OUTCOME_SOURCE_UNAVAILABLE || !strings.Contains(r.Reason, "rdap: it fails (500)") {
+		t.Errorf("%v %q", r.Outcome, r.Reason)
 	}
 }

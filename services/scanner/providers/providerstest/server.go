@@ -30,13 +30,14 @@ type Arrival struct {
 type Server struct {
 	http *httptest.Server
 
-	mu       sync.Mutex
-	arrivals []Arrival
-	faults   map[string]Fault
-	limits   map[string]Limit
-	domains  map[string][]string
-	hosts    map[string]string
-	verdicts map[string]string
+	mu        sync.Mutex
+	arrivals  []Arrival
+	faults    map[string]Fault
+	limits    map[string]Limit
+	domains   map[string][]string
+	hosts     map[string]string
+	verdicts  map[string]string
+	domainsOf map[string]string
 }
 
 // Limit is a quota that the server enforces: Requests in any Window, and Total in all.
@@ -52,7 +53,7 @@ type Fault func(w http.ResponseWriter, r *http.Request)
 // New starts a server that knows nothing.
 func New(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{faults: map[string]Fault{}, limits: map[string]Limit{}, domains: map[string][]string{}, hosts: map[string]string{}, verdicts: map[string]string{}}
+	s := &Server{faults: map[string]Fault{}, limits: map[string]Limit{}, domains: map[string][]string{}, hosts: map[string]string{}, verdicts: map[string]string{}, domainsOf: map[string]string{}}
 	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(func() {
 		s.http.CloseClientConnections() // a drip would go on
@@ -62,7 +63,7 @@ func New(t testing.TB) *Server {
 }
 
 // names of the providers, as paths.
-var names = []string{"certspotter", "crt.sh", "internetdb", "securitytrails", "shodan", "virustotal"}
+var names = []string{"certspotter", "crt.sh", "internetdb", "rdap", "securitytrails", "shodan", "virustotal"}
 
 // Bases are the URLs of the providers by name.
 func (s *Server) Bases() map[string]string {
@@ -117,6 +118,36 @@ func (s *Server) Verdict(subject, attributes string) {
 	s.verdicts[subject] = attributes
 }
 
+// Registration lets the registry of a domain know it: the members of its RDAP object besides class and name, as JSON. Top-level domains
+// of which nothing is known have no service.
+func (s *Server) Registration(domain, members string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.domainsOf[domain] = members
+}
+
+// registries is the bootstrap file of RFC 9224, with all registries at one address.
+func (s *Server) registries(w http.ResponseWriter) {
+	tops := []string{}
+	for domain := range s.domainsOf {
+		tops = append(tops, domain[strings.LastIndexByte(domain, '.')+1:])
+	}
+	write(w, map[string]any{
+		"version": "1.0", "publication": "2026-11-20T21:00:01Z", "description": "RDAP bootstrap file for Domain Name System registrations",
+		"services": [][][]string{{{"nowhere"}, {"http://192.0.2.1/"}}, {tops, {s.http.URL + "/rdap/registry/"}}},
+	})
+}
+
+func (s *Server) registration(w http.ResponseWriter, domain string) {
+	members, ok := s.domainsOf[domain]
+	if !ok {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = fmt.Fprint(w, `{"errorCode": 404, "title": "Not Found"}`)
+		return
+	}
+	_, _ = fmt.Fprintf(w, `{"objectClassName": "domain", "ldhName": %q, "rdapConformance": ["rdap_level_0"], %s}`, strings.ToUpper(domain), members)
+}
+
 // Arrivals are the requests to a provider, in the order in which they came.
 func (s *Server) Arrivals(provider string) []Arrival {
 	s.mu.Lock()
@@ -145,7 +176,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.arrivals = append(s.arrivals, a)
 	fault := s.faults[provider]
 	s.mu.Unlock()
-	wants := provider != "crt.sh" && provider != "internetdb"
+	wants := provider != "crt.sh" && provider != "internetdb" && provider != "rdap"
 	switch {
 	case fault != nil:
 		fault(w, r)
@@ -210,6 +241,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, provider string,
 		s.shodanDomain(w, path[2])
 	case provider == "securitytrails" && len(path) == 3 && path[2] == "subdomains":
 		write(w, map[string]any{"endpoint": r.URL.Path, "subdomain_count": 1, "subdomains": s.labels(path[1]), "meta": map[string]any{"limit_reached": false}})
+	case provider == "rdap" && len(path) == 1 && path[0] == "dns.json":
+		s.registries(w)
+	case provider == "rdap" && len(path) == 3 && path[1] == "domain":
+		s.registration(w, path[2])
 	case provider == "virustotal" && len(path) == 3 && path[2] == "subdomains":
 		s.virusTotalNames(w, path[1], query)
 	case provider == "virustotal" && len(path) == 2:

@@ -74,7 +74,9 @@ func TestJudgePolicy(t *testing.T) {
 
 const public = `{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"`
 
-func allow(condition string) string { return `{"Statement":[` + public + `,"Condition":{` + condition + `}}]}` }
+func allow(condition string) string {
+	return `{"Statement":[` + public + `,"Condition":{` + condition + `}}]}`
+}
 
 func two(second string) string { return `{"Statement":[` + public + `},` + second + `]}` }
 

@@ -29,13 +29,6 @@ const (
 	sessionTime = 15 * time.Minute
 )
 
-// readOnly is what the credentials may do whatever the role may: a session policy narrows a role and never widens it. The actions
-// begin with what reads; Lambda, S3 and others keep reads of content below Get too, so those are named and refused
-// (docs.aws.amazon.com/IAM/latest/UserGuide/access_policies.html#policies_session).
-const readOnly = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":["iam:*","organizations:*"],"Resource":"*"},` +
-	`{"Effect":"Deny","Action":["s3:GetObject*","secretsmanager:GetSecretValue","lambda:GetFunction","lambda:InvokeFunction*",` +
-	`"sqs:ReceiveMessage","sts:AssumeRole","ssm:GetParameter*","kms:Decrypt","dynamodb:*Item","ec2:GetPasswordData"],"Resource":"*"}]}`
-
 // partition is one of the separate clouds of AWS, with the region in which its global services are asked
 // (docs.aws.amazon.com/general/latest/gr/rande.html, docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html).
 type partition struct{ name, home string }
@@ -98,7 +91,7 @@ func open(ctx context.Context, env probes.Env, account string, access *modelv1.C
 func (s *session) assume(ctx context.Context, access *modelv1.CloudAccess) error {
 	out, err := sts.NewFromConfig(s.config).AssumeRole(ctx, &sts.AssumeRoleInput{
 		RoleArn: aws.String(access.GetRole()), RoleSessionName: aws.String(sessionName), ExternalId: aws.String(access.GetExternalId()),
-		DurationSeconds: aws.Int32(int32(sessionTime.Seconds())), Policy: aws.String(readOnly),
+		DurationSeconds: aws.Int32(int32(sessionTime.Seconds())), Policy: aws.String(sessionPolicy()),
 	})
 	if err != nil {
 		return s.entry(err, "assume role "+probes.SafeString(access.GetRole(), 256))

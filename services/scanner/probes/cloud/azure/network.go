@@ -123,6 +123,9 @@ func readMachine(s *scan, r *row) error {
 func (s *scan) join() error {
 	n := &s.network
 	for _, key := range sorted(n.addresses) {
+		if a := n.addresses[key]; a.Used.ID == "" && a.NAT.ID == "" {
+			s.held.Idle([]string{a.IP})
+		}
 		if err := s.emit(n.addresses[key].resource()); err != nil {
 			return err
 		}

@@ -219,10 +219,7 @@ type graphOptions struct {
 }
 
 func (s *scan) graphRequest(q graphQuery) rest.Request {
-	body, err := json.Marshal(q)
-	if err != nil {
-		return rest.Request{} // texts and a number: it has no error
-	}
+	body, _ := json.Marshal(q) // texts and a number: it has no error
 	return rest.Request{Method: http.MethodPost, URL: s.session.url("/providers/Microsoft.ResourceGraph/resources", versionGraph), ContentType: "application/json", Body: body}
 }
 

@@ -30,7 +30,7 @@ type origins struct{ token, act, projects, assets string }
 // published are the addresses and versions of the APIs: developers.google.com/identity/protocols/oauth2/service-account,
 // cloud.google.com/iam/docs/reference/credentials/rest, cloud.google.com/resource-manager/reference/rest (v3) and
 // cloud.google.com/asset-inventory/docs/reference/rest (v1).
-var published = origins{
+var published = origins{ //nolint:gosec // G101: addresses, no credentials
 	token: "https://oauth2.googleapis.com", act: "https://iamcredentials.googleapis.com",
 	projects: "https://cloudresourcemanager.googleapis.com", assets: "https://cloudasset.googleapis.com",
 }

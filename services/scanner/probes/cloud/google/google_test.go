@@ -370,7 +370,7 @@ func TestInventory(t *testing.T) {
 		{typeRun, "knative", false, map[string]string{cloud.SettingAuthorizer: cloud.None, cloud.SettingPubliclyAccessible: no}, "", "knative-abc-ew.a.run.app"},
 		{typeRun, "asked", false, map[string]string{cloud.SettingAuthorizer: "IAM", cloud.SettingPubliclyAccessible: yes}, "", "asked-123.europe-west1.run.app asked-abc-ew.a.run.app"},
 		{typeFunction, "hook", true, map[string]string{cloud.SettingAuthorizer: cloud.None, cloud.SettingPlainHTTP: yes}, "", "us-central1-demo-project-1.cloudfunctions.net"},
-		{"appengine.googleapis.com/Application", "demo", true, map[string]string{cloud.SettingAuthorizer: cloud.None}, "", "demo-project-1.ew.r.appspot.com"},
+		{"appengine.googleapis.com/Application", "demo", true, map[string]string{cloud.SettingAuthorizer: ""}, "", "demo-project-1.ew.r.appspot.com"},
 		{typeBucket, "open", true, map[string]string{cloud.SettingPublicRead: yes, cloud.SettingPublicList: yes, cloud.SettingPublicWrite: no, cloud.SettingWebsite: yes, cloud.SettingAccessBlock: cloud.BlockNone}, "", ""},
 		{typeBucket, "blocked", false, map[string]string{cloud.SettingPublicRead: no, cloud.SettingPublicWrite: no, cloud.SettingAccessBlock: cloud.BlockAll}, "", ""},
 		{typeBucket, "old", true, map[string]string{cloud.SettingPublicRead: no, cloud.SettingPublicList: yes, cloud.SettingPublicWrite: yes}, "", ""},

@@ -53,7 +53,11 @@ func readAddress(s *scan, a *asset) error {
 	for _, u := range p.Users {
 		f.PointsTo = append(f.PointsTo, relative(u))
 	}
-	f.Settings[cloud.SettingAttached] = rest.YesNo(p.Status == "IN_USE" || len(p.Users) > 0)
+	used := p.Status == "IN_USE" || len(p.Users) > 0
+	if !used {
+		s.held.Idle([]string{p.Address})
+	}
+	f.Settings[cloud.SettingAttached] = rest.YesNo(used)
 	return s.emit(cloud.Resource{Fact: f, Dedicated: true})
 }
 

@@ -112,8 +112,7 @@ func readApplication(s *scan, a *asset) error {
 	}
 	f, serving := a.fact(), p.Status == "SERVING"
 	f.Hostnames = rest.Hosts(p.Name)
-	f.Settings[cloud.SettingAuthorizer] = cloud.None
-	if p.Proxy.Enabled {
+	if p.Proxy.Enabled { // without it a web site is what it is for: that is no open interface
 		f.Settings[cloud.SettingAuthorizer] = "IAP"
 	}
 	open(f, serving && !p.Proxy.Enabled, "App Engine answers everybody")

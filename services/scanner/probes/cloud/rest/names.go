@@ -11,15 +11,15 @@ import (
 )
 
 // DanglingName is a value of [cloud.SettingDangling]: a name that the provider gives out with a resource, and that no resource of the
-// account has. It may be another account's of the same owner.
-const DanglingName = "name-not-held"
+// account has. Checks know it as the environment that is not held.
+const DanglingName = "environment-not-held"
 
 // ProofLabel is the tag of a subscription and the label of a project that prove who has control of it. Its value is the external id,
 // which is bound to tenant and account: reading needs a credential, but only who may change the account can write it there.
 const ProofLabel = "riskprofiler"
 
 // Held is what an account has: names and addresses that records may lead to.
-type Held struct{ names, addresses map[string]bool }
+type Held struct{ names, addresses, idle map[string]bool }
 
 // Add notes the names and addresses of a resource.
 func (h *Held) Add(names, addresses []string) {
@@ -34,11 +34,24 @@ func (h *Held) Add(names, addresses []string) {
 	}
 }
 
+// Idle notes addresses that the account has and nothing uses.
+func (h *Held) Idle(addresses []string) {
+	if h.idle == nil {
+		h.idle = map[string]bool{}
+	}
+	for _, a := range addresses {
+		h.idle[a] = true
+	}
+}
+
 // Dangling says why a record with these values leads to nothing of the account's, in a value of [cloud.SettingDangling]; "" if nothing
-// says so. suffixes are of the names that the provider gives out, each with its dot; provider is its name in the table of ranges.
+// says so. A name that no resource of the account has may be another account's of the same owner. suffixes are of the names that the provider gives out, each with its dot; provider is its name in the table of ranges.
 func (h *Held) Dangling(provider string, values, suffixes []string) string {
 	for _, v := range values {
 		if addr, err := netip.ParseAddr(v); err == nil {
+			if h.idle[v] {
+				return cloud.DanglingIdleAddress
+			}
 			if !h.addresses[v] && ranges.Of(addr).Cloud == provider {
 				return cloud.DanglingAddress
 			}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -132,7 +133,16 @@ func (c *Client) target(raw string) (*url.URL, error) {
 	if err != nil || c.options.Env.Guard.CheckURL(u) != nil || u.Fragment != "" || !slices.Contains(c.options.Origins, u.Scheme+"://"+u.Host) {
 		return nil, broken("it names an address that is not its own as the next to ask; it was not asked")
 	}
+	if u.Scheme != "https" && !loopback(u.Hostname()) {
+		return nil, broken("its address is clear text, and a credential would go there; use https")
+	}
 	return u, nil
+}
+
+// loopback says whether a host is this machine.
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // once sends a request once. again says after how long it may be sent again: 0 at will, negative never.

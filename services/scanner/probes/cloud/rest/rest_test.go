@@ -153,6 +153,16 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+// A credential is not sent in clear text over a network.
+func TestClearText(t *testing.T) {
+	c := New(Options{Env: probes.Env{Guard: netguard.New(netguard.Options{AllowPrivate: true})}, Origins: []string{"http://10.1.2.3", "http://proxy.example"}})
+	for _, base := range []string{"http://10.1.2.3/x", "http://proxy.example/x"} {
+		if _, err := c.Get(t.Context(), base); err == nil || !strings.Contains(err.Error(), "clear text") {
+			t.Errorf("%s: %v", base, err)
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	var asked atomic.Int32
 	client, base, _ := served(t, func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); _, _ = w.Write([]byte(`{}`)) })
@@ -327,10 +337,12 @@ func TestOpen(t *testing.T) {
 func TestDangling(t *testing.T) {
 	var h Held
 	h.Add([]string{"Mine.azurewebsites.net"}, []string{"20.50.2.1"})
+	h.Add(nil, []string{"20.50.2.3"})
+	h.Idle([]string{"20.50.2.3"})
 	suffixes := []string{".azurewebsites.net"}
 	for value, want := range map[string]string{
 		"mine.azurewebsites.net.": "", "gone.azurewebsites.net": DanglingName, "a.b.gone.azurewebsites.net": "", "azurewebsites.net": "",
-		"20.50.2.1": "", "20.50.2.2": cloud.DanglingAddress, "192.0.2.1": "", "example.com": "",
+		"20.50.2.1": "", "20.50.2.3": cloud.DanglingIdleAddress, "20.50.2.2": cloud.DanglingAddress, "192.0.2.1": "", "example.com": "",
 	} {
 		if got := h.Dangling("azure", []string{value}, suffixes); got != want {
 			t.Errorf("%s: %q, want %q", value, got, want)

@@ -93,7 +93,7 @@ func ParseKey(text []byte) (*rsa.PrivateKey, error) {
 	}
 	var key *rsa.PrivateKey
 	if parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-		key, _ = parsed.(*rsa.PrivateKey) //nolint:errcheck // nil is tested below
+		key, _ = parsed.(*rsa.PrivateKey)
 	} else if parsed, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
 		key = parsed
 	}
