@@ -123,11 +123,11 @@ func (v *evaluation) heardIntel(o *modelv1.Observation, f *modelv1.IntelFact) []
 	return out
 }
 
-// heardCloud is the engine of a store that the provider runs: "postgres 16.3".
+// heardCloud is the engine of a store that the provider runs: "postgres 16.3". A copy that is shared does not run.
 func (v *evaluation) heardCloud(o *modelv1.Observation, f *modelv1.CloudFact) *observed {
 	engine, release, _ := strings.Cut(f.GetSettings()["engine"], " ")
 	key := v.names.named(engine)
-	if key == "" || !version.Known(firstWord(release)) {
+	if key == "" || !version.Known(firstWord(release)) || f.GetSettings()["shared-with"] != "" {
 		return nil
 	}
 	return &observed{

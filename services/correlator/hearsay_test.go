@@ -138,6 +138,11 @@ func TestManagedEngine(t *testing.T) {
 			t.Errorf("%q: %v", text, list)
 		}
 	}
+	snapshot := engine("", "postgres 16.3")
+	snapshot.Observations[0].GetCloud().Settings["shared-with"] = "everybody"
+	if list := cveFindings(judgedWith(t, nil, 5, intel, snapshot)); len(list) != 0 {
+		t.Errorf("a copy does not run: %v", list)
+	}
 	if list := cveFindings(judgedWith(t, nil, 5, intel, engine("db", "postgres 16.3"))); len(list) != 0 {
 		t.Errorf("under its name the engine is told again: %v", list)
 	}

@@ -85,7 +85,7 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 		return &probes.Result{Outcome: modelv1.Outcome_OUTCOME_SOURCE_UNAVAILABLE, Reason: fmt.Sprintf("%s could not be asked: %v", provider.Name(), err)}, nil
 	}
 	if err != nil {
-		gaps = append(gaps, Gap{API: "inventory", Why: GapCut, Detail: "the account has more than " + strconv.Itoa(MaxResources) + " resources; what is beyond was not kept"})
+		gaps = append(gaps, Gap{API: "inventory", Why: GapCut, Detail: "the account has more resources than are kept of one account: " + strconv.Itoa(s.resources) + " were"})
 	}
 	return s.result(context.WithoutCancel(ctx), env, gaps)
 }

@@ -28,6 +28,8 @@ const (
 	maxIngress  = 100
 	// maxLeads is what ingest keeps of one result.
 	maxLeads = 1000
+	// maxResultBytes bounds all facts of one result, which goes through a queue as one message (platform/queue.MaxSpillBytes is above it).
+	maxResultBytes = 24 << 20
 	// maxPlaces is under how many addresses and names one resource is filed.
 	maxPlaces = 20
 )
@@ -46,6 +48,7 @@ type scan struct {
 	reached      map[string]*modelv1.Reach
 	order        []string
 	resources    int
+	bytes        int
 	leadsCut     bool
 }
 
@@ -55,7 +58,7 @@ func newScan(job *modelv1.ScanJob, provider, account string) *scan {
 
 // take files one resource: under itself, and under every address and name that leads to it.
 func (s *scan) take(r Resource) error {
-	if s.resources >= MaxResources {
+	if s.resources >= MaxResources || s.bytes >= maxResultBytes {
 		return errFull
 	}
 	fact := safeFact(r.Fact)
@@ -106,6 +109,7 @@ func (s *scan) file(kind modelv1.AssetKind, value, location, key string, fact *m
 	o := probes.NewObservationOf(s.job, kind, value, location, key)
 	o.Fact = &modelv1.Observation_Cloud{Cloud: fact}
 	s.observations = append(s.observations, o)
+	s.bytes += proto.Size(o)
 	if value == s.job.GetTarget().GetValue() {
 		return
 	}

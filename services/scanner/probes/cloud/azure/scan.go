@@ -185,9 +185,9 @@ func (s *scan) inventory(ctx context.Context) error {
 // row reads one resource. One that is not as documented is counted.
 func (s *scan) row(raw json.RawMessage, bad map[string]int) error {
 	r := &row{}
-	if json.Unmarshal(raw, r) != nil || r.ID == "" {
+	if err := json.Unmarshal(raw, r); err != nil || r.ID == "" {
 		bad["resources"]++
-		return nil
+		return nil //nolint:nilerr // it is counted, and the others are read
 	}
 	k, known := s.kinds[strings.ToLower(r.Type)]
 	if !known {
