@@ -169,7 +169,7 @@ const (
 	TypePublicRegistry   = "ecr-public:repository"
 	TypeQueue            = "sqs:queue"
 	TypeTopic            = "sns:topic"
-	TypeSecret           = "secretsmanager:secret" //nolint:gosec // the name of a type
+	TypeSecret           = "secretsmanager:secret"
 	TypeLightsail        = "lightsail:instance"
 	TypeLightsailData    = "lightsail:database"
 	TypeLightsailBalance = "lightsail:load-balancer"

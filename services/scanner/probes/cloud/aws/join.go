@@ -54,14 +54,14 @@ func (in *inventory) join(ctx context.Context) {
 // dangling says why what a record points to is not the account's, or "": it is, or it is somebody else's affair, or it is not known.
 func (h *holdings) dangling(r record) string {
 	for _, v := range r.values {
-		if why := h.lost(r, v); why != "" {
+		if why := h.lost(v); why != "" {
 			return why
 		}
 	}
 	return ""
 }
 
-func (h *holdings) lost(r record, value string) string {
+func (h *holdings) lost(value string) string {
 	if addr, err := netip.ParseAddr(value); err == nil {
 		if h.idle[addr] {
 			return cloud.DanglingIdleAddress
