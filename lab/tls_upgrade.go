@@ -37,8 +37,9 @@ func (r *running) upgrade(ctx context.Context, w http.ResponseWriter, config *tl
 		return
 	}
 	defer r.group.Done() // the server of HTTP, which counted it, has nothing to do with it any more
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
+	ended := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer ended()
 	_ = conn.SetDeadline(time.Now().Add(idleTimeout))
 	if _, err := buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0, HTTP/1.1\r\nConnection: Upgrade\r\n\r\n"); err != nil || buffered.Flush() != nil {
 		return

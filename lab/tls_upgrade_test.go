@@ -22,7 +22,7 @@ func TestUpgradeInHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		if answer.StatusCode == http.StatusSwitchingProtocols {
-			secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // whose certificate it is does not matter here
+			secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // whose certificate it is does not matter here
 			if err := secure.HandshakeContext(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -25,6 +25,7 @@ import (
 	reporterv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/reporter/v1"
 	schedulerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scheduler/v1"
 	"github.com/riskprofiler/riskprofiler/lab"
+	"github.com/riskprofiler/riskprofiler/platform/app"
 )
 
 // Tenant is the tenant whose key [Start] hands out.
@@ -57,6 +58,8 @@ type Platform struct {
 	// Data is the data directory, and Log what was logged so far, of the in-process leg.
 	Data string
 	Log  func() string
+	// Host is what the services of the in-process leg live in.
+	Host *app.Host
 }
 
 // StartLab serves a lab on a network of its own until the test ends.

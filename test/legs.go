@@ -76,7 +76,7 @@ func InProcess(t testing.TB, o Options) *Platform {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Key = bootstrap(t, host)
+	p.Key, p.Host = bootstrap(t, host), host
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- host.Run(ctx) }()

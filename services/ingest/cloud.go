@@ -28,9 +28,9 @@ func (s *Service) lookRole(ctx context.Context, a *modelv1.Asset, p *ingestv1.Pr
 	case err == nil:
 		return sight{state: proofThere}
 	case errors.Is(err, fault.FailedPrecondition), errors.Is(err, fault.Invalid):
-		return gone("%s cannot be assumed: %v", p.GetLocation(), err)
+		return gone("%s cannot be assumed: %s", p.GetLocation(), fault.From(err).Public())
 	}
-	return unknown(err, p.GetLocation())
+	return unknown(errors.New(fault.From(err).Public()), p.GetLocation())
 }
 
 // roleOf is the role in an account: the one that was named, which has to be the account's own, or the one of the usual name.

@@ -16,6 +16,7 @@ import (
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	scannerv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/scanner/v1"
 	"github.com/riskprofiler/riskprofiler/platform/app"
+	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/blob"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
@@ -140,7 +141,9 @@ func build(d app.Deps) (app.Service, error) {
 		Table: d.Table(tableName), Changes: d.Queue(changesQueue), Workflow: d.Workflow, Imports: d.Queue(importsQueue), Reports: d.Bucket(reportsBucket),
 		Guard: netguard.New(options), Logger: d.Logger, DoNotScan: s.DoNotScan, WebPort: int(s.ProofPort), Self: d.Context, Intel: knowledge,
 		CloudRole: func(ctx context.Context, account string, access *modelv1.CloudAccess) error {
-			_, err := scanner.ProveCloudRole(ctx, &scannerv1.ProveCloudRoleRequest{Account: account, Access: access})
+			caller, _ := authn.FromContext(ctx)
+			// In our own name: the person who asks may have the proof looked at, and may not have roles assumed.
+			_, err := scanner.ProveCloudRole(d.Context(ctx, caller.Tenant), &scannerv1.ProveCloudRoleRequest{Account: account, Access: access})
 			return err
 		},
 	})

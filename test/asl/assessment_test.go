@@ -177,7 +177,10 @@ func TestAssessment(t *testing.T) {
 }
 
 // freeText is the cause of an error that the interpreter itself reports, in the words of each.
-var freeText = regexp.MustCompile(`"cause":"[^"]*","error":"States\.`)
+var freeText = regexp.MustCompile(`("[cC]ause"):"(?:[^"\\]|\\.)*",("[eE]rror":"States\.)`)
+
+// withoutFreeText is JSON with sorted names without these words: neither what a task is asked nor what it answers may depend on them.
+func withoutFreeText(text string) string { return freeText.ReplaceAllString(text, `$1:"",$2`) }
 
 // compare expects the same end after the same calls. Iterations run side by side, so that their calls have no order.
 func compare(t interface {
@@ -188,10 +191,8 @@ func compare(t interface {
 	t.Helper()
 	for _, r := range []*result{&want, &got} {
 		r.Calls = slices.Clone(r.Calls)
-		for i, call := range r.Calls {
-			r.Calls[i] = freeText.ReplaceAllString(call, `"cause":"","error":"States.`)
-		}
 		slices.Sort(r.Calls)
+		r.Output = withoutFreeText(r.Output)
 		r.States = nil // ours are compared by the golden examples
 		if pauses {
 			r.Seconds = 0

@@ -54,6 +54,7 @@ func (s *script) answer(t testing.TB, name string, raw json.RawMessage) outcome 
 		}
 		request = canonical(t, raw)
 	}
+	request = withoutFreeText(request)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, name+" "+request)

@@ -67,17 +67,27 @@ var traps = map[string][]string{
 	"broadcast.trap.test.":   {"A 255.255.255.255"},
 }
 
+// bothAt listens at one port for datagrams and connections. One that is free for the first may be taken for the second.
+func bothAt(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 50 {
+		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := net.Listen("tcp", conn.LocalAddr().String()); err == nil {
+			return conn, l
+		}
+		_ = conn.Close()
+	}
+	t.Fatal("no port is free for both")
+	return nil, nil
+}
+
 // trapServer answers for the traps and returns where.
 func trapServer(t *testing.T) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", conn.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, l := bothAt(t)
 	for _, s := range []*dns.Server{{PacketConn: conn, Handler: dns.HandlerFunc(answerTrap)}, {Listener: l, Handler: dns.HandlerFunc(answerTrap)}} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }

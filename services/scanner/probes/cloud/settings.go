@@ -129,9 +129,10 @@ const (
 	DanglingAddress = "address-not-held"
 	// DanglingIdleAddress: an address that the account holds and that nothing uses: it goes to somebody else when it is given back.
 	DanglingIdleAddress = "address-not-attached"
-	// DanglingLoadBalancer, DanglingDistribution, DanglingBucket, DanglingEnvironment: a name of such a resource that the account has not.
+	// DanglingLoadBalancer, DanglingDistribution, DanglingEnvironment, DanglingBucket: a name of such a resource that the account has not.
 	DanglingLoadBalancer = "load-balancer-not-held"
 	DanglingDistribution = "distribution-not-held"
+	DanglingEnvironment  = "environment-not-held"
 	DanglingBucket       = "bucket-does-not-exist"
 	// DanglingBucketElsewhere: the bucket exists and is not the account's.
 	DanglingBucketElsewhere = "bucket-of-another-account"

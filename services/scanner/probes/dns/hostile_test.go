@@ -19,18 +19,27 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
+// bothAt listens at one port for datagrams and connections. One that is free for the first may be taken for the second.
+func bothAt(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 50 {
+		udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tcp, err := net.Listen("tcp", udp.LocalAddr().String()); err == nil {
+			return udp, tcp
+		}
+		_ = udp.Close()
+	}
+	t.Fatal("no port is free for both")
+	return nil, nil
+}
+
 // rawServer answers every question with bytes of the test's choice, by UDP and TCP, and returns its address.
 func rawServer(t *testing.T, answer func(question []byte) []byte) netip.AddrPort {
 	t.Helper()
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
-	if err != nil {
-		_ = udp.Close()
-		t.Skipf("the port is taken: %v", err)
-	}
+	udp, tcp := bothAt(t)
 	done := make(chan struct{}, 2)
 	go func() {
 		defer func() { done <- struct{}{} }()

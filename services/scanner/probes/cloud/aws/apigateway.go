@@ -29,7 +29,7 @@ const (
 func readRestAPIs(ctx context.Context, r *regional) {
 	client := apigateway.NewFromConfig(r.config)
 	var all []types.RestApi
-	pages(ctx, r.inventory, r.at(apiGET), apigateway.NewGetRestApisPaginator(client, &apigateway.GetRestApisInput{Limit: aws.Int32(500)}),
+	pages(ctx, r.inventory, r.at(apiGET), apigateway.NewGetRestApisPaginator(apigatewayGetRestApis(client.GetRestApis), &apigateway.GetRestApisInput{Limit: aws.Int32(500)}),
 		func(out *apigateway.GetRestApisOutput) { all = append(all, out.Items...) })
 	for _, a := range all {
 		r.restAPI(ctx, client, a)
@@ -53,7 +53,7 @@ func (r *regional) restAPI(ctx context.Context, client *apigateway.Client, a typ
 	whole := r.stages(ctx, client, f, id)
 	kinds := map[string]bool{}
 	var open []string
-	routes := pages(ctx, r.inventory, r.at(apiGET), apigateway.NewGetResourcesPaginator(client, &apigateway.GetResourcesInput{
+	routes := pages(ctx, r.inventory, r.at(apiGET), apigateway.NewGetResourcesPaginator(apigatewayGetResources(client.GetResources), &apigateway.GetResourcesInput{
 		RestApiId: a.Id, Limit: aws.Int32(500), Embed: []string{"methods"},
 	}), func(out *apigateway.GetResourcesOutput) {
 		for _, resource := range out.Items {
@@ -192,7 +192,7 @@ func (r *regional) httpAPI(ctx context.Context, client *v2.Client, a v2types.Api
 
 // readAPIDomains reads the names of their own that APIs of both generations have.
 func readAPIDomains(ctx context.Context, r *regional) {
-	pages(ctx, r.inventory, r.at(apiGET), apigateway.NewGetDomainNamesPaginator(apigateway.NewFromConfig(r.config), &apigateway.GetDomainNamesInput{Limit: aws.Int32(500)}),
+	pages(ctx, r.inventory, r.at(apiGET), apigateway.NewGetDomainNamesPaginator(apigatewayGetDomainNames(apigateway.NewFromConfig(r.config).GetDomainNames), &apigateway.GetDomainNamesInput{Limit: aws.Int32(500)}),
 		func(out *apigateway.GetDomainNamesOutput) {
 			for _, d := range out.Items {
 				r.apiDomain(d)

@@ -19,6 +19,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/cloudtest"
 )
 
 // An account with nothing in it is read whole: no call is left without an answer.
@@ -53,10 +54,10 @@ func TestProveRole(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if n := f.count("sts AssumeRole"); n != 2 {
+	if n := f.Count("sts AssumeRole"); n != 2 {
 		t.Errorf("%d roles were assumed: those of other accounts must not be tried", n)
 	}
-	f.xml("sts GetCallerIdentity", `<GetCallerIdentityResult><Account>999999999999</Account></GetCallerIdentityResult>`)
+	f.XML("sts GetCallerIdentity", `<GetCallerIdentityResult><Account>999999999999</Account></GetCallerIdentityResult>`)
 	if err := prove(account, role, externalID); !errors.Is(err, fault.FailedPrecondition) {
 		t.Errorf("credentials of another account: %v", err)
 	}
@@ -71,21 +72,21 @@ func TestGuarded(t *testing.T) {
 	f := newFake(t)
 	env := f.env()
 	env.Guard = netguard.New(netguard.Options{})
-	if err := aws.New().ProveRole(t.Context(), env, account, &modelv1.CloudAccess{Role: role, ExternalId: externalID}); err == nil || f.count("sts AssumeRole") != 0 {
-		t.Errorf("%v, %d calls", err, f.count("sts AssumeRole"))
+	if err := aws.New().ProveRole(t.Context(), env, account, &modelv1.CloudAccess{Role: role, ExternalId: externalID}); err == nil || f.Count("sts AssumeRole") != 0 {
+		t.Errorf("%v, %d calls", err, f.Count("sts AssumeRole"))
 	}
 }
 
 // What is refused or throttled is a gap with the action's name, nothing follows from what was not seen, and the rest is read.
 func TestGaps(t *testing.T) {
 	f := newFake(t)
-	f.refuse("cloudfront GET /2020-05-31/distribution", http.StatusForbidden, "AccessDenied")
-	f.refuse("ec2 DescribeAddresses", http.StatusForbidden, "UnauthorizedOperation")
-	f.refuse("rds DescribeDBInstances", http.StatusBadRequest, "AccessDenied")
-	f.refuse("lambda GET /2015-03-31/functions", http.StatusTooManyRequests, "TooManyRequestsException")
-	f.refuse("redshift DescribeClusters", http.StatusInternalServerError, "InternalFailure")
-	f.xml("route53 GET /2013-04-01/hostedzone", `<HostedZones><HostedZone><Id>/hostedzone/Z1</Id><Name>example.com.</Name><CallerReference>x</CallerReference></HostedZone></HostedZones><IsTruncated>false</IsTruncated><MaxItems>100</MaxItems>`)
-	f.xml("route53 GET /2013-04-01/hostedzone/Z1/rrset", `<ResourceRecordSets><ResourceRecordSet><Name>old.example.com.</Name><Type>A</Type><ResourceRecords><ResourceRecord><Value>3.5.140.3</Value></ResourceRecord></ResourceRecords></ResourceRecordSet>
+	f.Refuse("cloudfront GET /2020-05-31/distribution", http.StatusForbidden, "AccessDenied")
+	f.Refuse("ec2 DescribeAddresses", http.StatusForbidden, "UnauthorizedOperation")
+	f.Refuse("rds DescribeDBInstances", http.StatusBadRequest, "AccessDenied")
+	f.Refuse("lambda GET /2015-03-31/functions", http.StatusTooManyRequests, "TooManyRequestsException")
+	f.Refuse("redshift DescribeClusters", http.StatusInternalServerError, "InternalFailure")
+	f.XML("route53 GET /2013-04-01/hostedzone", `<HostedZones><HostedZone><Id>/hostedzone/Z1</Id><Name>example.com.</Name><CallerReference>x</CallerReference></HostedZone></HostedZones><IsTruncated>false</IsTruncated><MaxItems>100</MaxItems>`)
+	f.XML("route53 GET /2013-04-01/hostedzone/Z1/rrset", `<ResourceRecordSets><ResourceRecordSet><Name>old.example.com.</Name><Type>A</Type><ResourceRecords><ResourceRecord><Value>3.5.140.3</Value></ResourceRecord></ResourceRecords></ResourceRecordSet>
 		<ResourceRecordSet><Name>cdn.example.com.</Name><Type>CNAME</Type><ResourceRecords><ResourceRecord><Value>d9.cloudfront.net</Value></ResourceRecord></ResourceRecords></ResourceRecordSet></ResourceRecordSets><IsTruncated>false</IsTruncated><MaxItems>300</MaxItems>`)
 	found, gaps := f.inventory(t)
 	want := map[string]cloud.GapKind{
@@ -116,22 +117,23 @@ func TestGaps(t *testing.T) {
 // The same account, read whole: what is lost is told.
 func TestDanglingAndGhosts(t *testing.T) {
 	f := newFake(t)
-	f.xml("route53 GET /2013-04-01/hostedzone", `<HostedZones><HostedZone><Id>/hostedzone/Z1</Id><Name>example.com.</Name><CallerReference>x</CallerReference></HostedZone>
+	f.XML("route53 GET /2013-04-01/hostedzone", `<HostedZones><HostedZone><Id>/hostedzone/Z1</Id><Name>example.com.</Name><CallerReference>x</CallerReference></HostedZone>
 		<HostedZone><Id>/hostedzone/Z2</Id><Name>internal.</Name><CallerReference>y</CallerReference><Config><PrivateZone>true</PrivateZone></Config></HostedZone></HostedZones><IsTruncated>false</IsTruncated><MaxItems>100</MaxItems>`)
 	record := func(name, kind, value string) string {
 		return `<ResourceRecordSet><Name>` + name + `.</Name><Type>` + kind + `</Type><ResourceRecords><ResourceRecord><Value>` + value + `</Value></ResourceRecord></ResourceRecords></ResourceRecordSet>`
 	}
-	f.xml("route53 GET /2013-04-01/hostedzone/Z1/rrset", `<ResourceRecordSets>`+record("old.example.com", "A", "3.5.140.3")+record("own.example.com", "A", "3.5.140.2")+
+	f.XML("route53 GET /2013-04-01/hostedzone/Z1/rrset", `<ResourceRecordSets>`+record("old.example.com", "A", "3.5.140.3")+record("own.example.com", "A", "3.5.140.2")+
 		record("cdn.example.com", "CNAME", "d9.cloudfront.net")+record("app.example.com", "CNAME", "app-1.eu-west-1.elb.amazonaws.com")+
 		record("site.example.com", "CNAME", "site.example.com.s3-website-eu-west-1.amazonaws.com")+record("theirs.example.com", "CNAME", "theirs.example.com.s3-website-eu-west-1.amazonaws.com")+
 		record("example.com", "MX", "10 mail.example.net")+record(`\052.dev.example.com`, "A", "3.5.140.4")+`</ResourceRecordSets><IsTruncated>false</IsTruncated><MaxItems>300</MaxItems>`)
-	f.xml("ec2 DescribeAddresses", `<addressesSet><item><publicIp>3.5.140.2</publicIp><allocationId>eipalloc-1</allocationId></item></addressesSet>`)
-	f.xml("cloudfront GET /2020-05-31/distribution", `<Items><DistributionSummary><Id>E1</Id><ARN>arn:aws:cloudfront::123456789012:distribution/E1</ARN><DomainName>d1.cloudfront.net</DomainName><Enabled>true</Enabled>
+	f.XML("ec2 DescribeAddresses", `<addressesSet><item><publicIp>3.5.140.2</publicIp><allocationId>eipalloc-1</allocationId></item></addressesSet>`)
+	f.XML("cloudfront GET /2020-05-31/distribution", `<Items><DistributionSummary><Id>E1</Id><ARN>arn:aws:cloudfront::123456789012:distribution/E1</ARN><DomainName>d1.cloudfront.net</DomainName><Enabled>true</Enabled>
 		<Aliases><Quantity>1</Quantity><Items><CNAME>www.example.com</CNAME></Items></Aliases>
 		<Origins><Quantity>2</Quantity><Items><Origin><Id>a</Id><DomainName>gone.s3.eu-west-1.amazonaws.com</DomainName></Origin><Origin><Id>b</Id><DomainName>agency.s3.amazonaws.com</DomainName></Origin></Items></Origins>
 		<DefaultCacheBehavior><ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy></DefaultCacheBehavior><ViewerCertificate><MinimumProtocolVersion>TLSv1.1_2016</MinimumProtocolVersion></ViewerCertificate><WebACLId></WebACLId></DistributionSummary></Items><IsTruncated>false</IsTruncated>`)
-	f.answers["s3 HEAD agency?"] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }
-	f.answers["s3 HEAD theirs.example.com?"] = f.answers["s3 HEAD agency?"]
+	for _, theirs := range []string{"agency", "theirs.example.com"} {
+		f.Answer("s3 HEAD "+theirs+"?", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
+	}
 	found, gaps := f.inventory(t)
 	if len(gaps) > 0 {
 		t.Errorf("gaps: %+v", gaps)
@@ -159,7 +161,7 @@ func TestDanglingAndGhosts(t *testing.T) {
 	if !d.GetPublic() || !slices.Equal(d.GetHostnames(), []string{"d1.cloudfront.net", "www.example.com"}) {
 		t.Errorf("distribution: %v", d)
 	}
-	if n := f.count("route53 GET /2013-04-01/hostedzone/Z2/rrset"); n != 0 {
+	if n := f.Count("route53 GET /2013-04-01/hostedzone/Z2/rrset"); n != 0 {
 		t.Errorf("a private zone was read")
 	}
 }
@@ -177,8 +179,8 @@ func TestHostileInventory(t *testing.T) {
 		fmt.Fprintf(&groups, `<item><ipProtocol>tcp</ipProtocol><fromPort>%d</fromPort><toPort>%d</toPort><ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item>`, port, port)
 	}
 	groups.WriteString(`</ipPermissions></item>`)
-	f.xml("ec2 DescribeAddresses", `<addressesSet>`+addresses.String()+`</addressesSet>`)
-	f.xml("ec2 DescribeSecurityGroups", `<securityGroupInfo>`+groups.String()+`</securityGroupInfo>`)
+	f.XML("ec2 DescribeAddresses", `<addressesSet>`+addresses.String()+`</addressesSet>`)
+	f.XML("ec2 DescribeSecurityGroups", `<securityGroupInfo>`+groups.String()+`</securityGroupInfo>`)
 	job := &modelv1.ScanJob{ScanType: modelv1.ScanType_SCAN_TYPE_CLOUD, Target: &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_CLOUD_ACCOUNT, Value: "aws:" + account},
 		Options: &modelv1.ScanOptions{Cloud: &modelv1.CloudAccess{Role: role, ExternalId: externalID}}}
 	result, err := cloud.New(aws.New()).Scan(t.Context(), f.env(), job)
@@ -199,19 +201,19 @@ func TestHostileInventory(t *testing.T) {
 // An answer without end, and one that is no answer, are gaps.
 func TestHostileAnswers(t *testing.T) {
 	f := newFake(t)
-	f.answers["ec2 DescribeAddresses"] = func(w http.ResponseWriter, _ *http.Request) {
-		body(w, "<R><addressesSet>")
+	f.Answer("ec2 DescribeAddresses", func(w http.ResponseWriter, _ *http.Request) {
+		cloudtest.Write(w, "<R><addressesSet>")
 		chunk := strings.Repeat("<item></item>", 1<<12)
 		for range 2 * cloud.MaxAnswerBytes / len(chunk) {
-			body(w, chunk)
+			cloudtest.Write(w, chunk)
 		}
-	}
-	f.json("lambda GET /2015-03-31/functions", "<html>")
-	f.json("sqs ListQueues", `{"QueueUrls":["http://169.254.169.254/latest/meta-data/","file:///etc/passwd"]}`)
-	f.answers["acm ListCertificates"] = func(w http.ResponseWriter, _ *http.Request) {
+	})
+	f.JSON("lambda GET /2015-03-31/functions", "<html>")
+	f.JSON("sqs ListQueues", `{"QueueUrls":["http://169.254.169.254/latest/meta-data/","file:///etc/passwd"]}`)
+	f.Answer("acm ListCertificates", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "http://169.254.169.254/latest/meta-data/iam/")
 		w.WriteHeader(http.StatusTemporaryRedirect)
-	}
+	})
 	_, gaps := f.inventory(t)
 	for _, api := range []string{"ec2:DescribeAddresses", "lambda:ListFunctions", "acm:ListCertificates"} {
 		if !slices.ContainsFunc(gaps, func(g cloud.Gap) bool { return g.API == api && g.Why == cloud.GapFailed }) {
@@ -267,12 +269,12 @@ func TestActions(t *testing.T) {
 // The credentials are narrowed to what is called, whatever the role may do.
 func TestSessionPolicy(t *testing.T) {
 	f := newFake(t)
-	assume := f.answers["sts AssumeRole"]
+	assume := f.Answers("sts AssumeRole")
 	policy := ""
-	f.answers["sts AssumeRole"] = func(w http.ResponseWriter, r *http.Request) {
+	f.Answer("sts AssumeRole", func(w http.ResponseWriter, r *http.Request) {
 		policy = r.PostForm.Get("Policy")
 		assume(w, r)
-	}
+	})
 	if err := aws.New().ProveRole(t.Context(), f.env(), account, &modelv1.CloudAccess{Role: role, ExternalId: externalID}); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 // readDistributions reads the distributions of the content network. They are kept until the buckets are known.
 func readDistributions(ctx context.Context, in *inventory) {
 	client := cloudfront.NewFromConfig(in.config)
-	whole := pages(ctx, in, anywhere("cloudfront:ListDistributions"), cloudfront.NewListDistributionsPaginator(client, &cloudfront.ListDistributionsInput{}),
+	whole := pages(ctx, in, anywhere("cloudfront:ListDistributions"), cloudfront.NewListDistributionsPaginator(cloudfrontListDistributions(client.ListDistributions), &cloudfront.ListDistributionsInput{}),
 		func(out *cloudfront.ListDistributionsOutput) {
 			if out.DistributionList == nil {
 				return

@@ -22,7 +22,7 @@ import (
 func readKubernetes(ctx context.Context, r *regional) {
 	client := eks.NewFromConfig(r.config)
 	var names []string
-	pages(ctx, r.inventory, r.at("eks:ListClusters"), eks.NewListClustersPaginator(client, &eks.ListClustersInput{}),
+	pages(ctx, r.inventory, r.at("eks:ListClusters"), eks.NewListClustersPaginator(eksListClusters(client.ListClusters), &eks.ListClustersInput{}),
 		func(out *eks.ListClustersOutput) { names = append(names, out.Clusters...) })
 	each(names, func(name string) {
 		out, ok := call(ctx, r.inventory, r.at("eks:DescribeCluster"), client.DescribeCluster, &eks.DescribeClusterInput{Name: aws.String(name)}, absent)
@@ -58,7 +58,7 @@ func (r *regional) kubernetes(c *ekstypes.Cluster) {
 func readRegistry(ctx context.Context, r *regional) {
 	client := ecr.NewFromConfig(r.config)
 	var all []ecrtypes.Repository
-	pages(ctx, r.inventory, r.at("ecr:DescribeRepositories"), ecr.NewDescribeRepositoriesPaginator(client, &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1000)}),
+	pages(ctx, r.inventory, r.at("ecr:DescribeRepositories"), ecr.NewDescribeRepositoriesPaginator(ecrDescribeRepositories(client.DescribeRepositories), &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1000)}),
 		func(out *ecr.DescribeRepositoriesOutput) { all = append(all, out.Repositories...) })
 	each(all, func(x ecrtypes.Repository) {
 		p := r.at("ecr:GetRepositoryPolicy")
@@ -80,7 +80,7 @@ func readPublicRegistry(ctx context.Context, in *inventory) {
 		return
 	}
 	pages(ctx, in, place{"ecr-public:DescribeRepositories", publicRegistryRegion},
-		ecrpublic.NewDescribeRepositoriesPaginator(ecrpublic.NewFromConfig(in.in(publicRegistryRegion)), &ecrpublic.DescribeRepositoriesInput{}),
+		ecrpublic.NewDescribeRepositoriesPaginator(ecrpublicDescribeRepositories(ecrpublic.NewFromConfig(in.in(publicRegistryRegion)).DescribeRepositories), &ecrpublic.DescribeRepositoriesInput{}),
 		func(out *ecrpublic.DescribeRepositoriesOutput) {
 			for _, x := range out.Repositories {
 				in.add(cloud.Resource{Fact: &modelv1.CloudFact{
@@ -99,11 +99,11 @@ const servicesPage = 10
 func readServices(ctx context.Context, r *regional) {
 	client := ecs.NewFromConfig(r.config)
 	var clusters []string
-	pages(ctx, r.inventory, r.at("ecs:ListClusters"), ecs.NewListClustersPaginator(client, &ecs.ListClustersInput{}),
+	pages(ctx, r.inventory, r.at("ecs:ListClusters"), ecs.NewListClustersPaginator(ecsListClusters(client.ListClusters), &ecs.ListClustersInput{}),
 		func(out *ecs.ListClustersOutput) { clusters = append(clusters, out.ClusterArns...) })
 	for _, c := range clusters {
 		var services []string
-		pages(ctx, r.inventory, r.at("ecs:ListServices"), ecs.NewListServicesPaginator(client, &ecs.ListServicesInput{Cluster: aws.String(c), MaxResults: aws.Int32(100)}),
+		pages(ctx, r.inventory, r.at("ecs:ListServices"), ecs.NewListServicesPaginator(ecsListServices(client.ListServices), &ecs.ListServicesInput{Cluster: aws.String(c), MaxResults: aws.Int32(100)}),
 			func(out *ecs.ListServicesOutput) { services = append(services, out.ServiceArns...) })
 		for part := range slices.Chunk(services, servicesPage) {
 			out, ok := call(ctx, r.inventory, r.at("ecs:DescribeServices"), client.DescribeServices, &ecs.DescribeServicesInput{Cluster: aws.String(c), Services: part})

@@ -16,7 +16,7 @@ import (
 
 // readImages reads the account's images that are for everybody.
 func readImages(ctx context.Context, r *regional) {
-	pages(ctx, r.inventory, r.at("ec2:DescribeImages"), ec2.NewDescribeImagesPaginator(ec2.NewFromConfig(r.config), &ec2.DescribeImagesInput{
+	pages(ctx, r.inventory, r.at("ec2:DescribeImages"), ec2.NewDescribeImagesPaginator(ec2DescribeImages(ec2.NewFromConfig(r.config).DescribeImages), &ec2.DescribeImagesInput{
 		Owners: []string{"self"}, Filters: []types.Filter{{Name: aws.String("is-public"), Values: []string{"true"}}}, MaxResults: aws.Int32(500),
 	}), func(out *ec2.DescribeImagesOutput) {
 		for _, i := range out.Images {
@@ -29,7 +29,7 @@ func readImages(ctx context.Context, r *regional) {
 
 // readSnapshots reads the account's snapshots of volumes that are for everybody.
 func readSnapshots(ctx context.Context, r *regional) {
-	pages(ctx, r.inventory, r.at("ec2:DescribeSnapshots"), ec2.NewDescribeSnapshotsPaginator(ec2.NewFromConfig(r.config), &ec2.DescribeSnapshotsInput{
+	pages(ctx, r.inventory, r.at("ec2:DescribeSnapshots"), ec2.NewDescribeSnapshotsPaginator(ec2DescribeSnapshots(ec2.NewFromConfig(r.config).DescribeSnapshots), &ec2.DescribeSnapshotsInput{
 		OwnerIds: []string{"self"}, RestorableByUserIds: []string{everybody}, MaxResults: aws.Int32(500),
 	}), func(out *ec2.DescribeSnapshotsOutput) {
 		for _, s := range out.Snapshots {
@@ -45,7 +45,7 @@ func readNetworkACLs(ctx context.Context, r *regional) {
 	for _, f := range r.faces {
 		exposed[f.subnet]++
 	}
-	pages(ctx, r.inventory, r.at("ec2:DescribeNetworkAcls"), ec2.NewDescribeNetworkAclsPaginator(ec2.NewFromConfig(r.config), &ec2.DescribeNetworkAclsInput{MaxResults: aws.Int32(500)}),
+	pages(ctx, r.inventory, r.at("ec2:DescribeNetworkAcls"), ec2.NewDescribeNetworkAclsPaginator(ec2DescribeNetworkAcls(ec2.NewFromConfig(r.config).DescribeNetworkAcls), &ec2.DescribeNetworkAclsInput{MaxResults: aws.Int32(500)}),
 		func(out *ec2.DescribeNetworkAclsOutput) {
 			for _, a := range out.NetworkAcls {
 				r.networkACL(a, exposed)

@@ -19,7 +19,7 @@ import (
 
 // readWarehouses reads the clusters of data warehouses.
 func readWarehouses(ctx context.Context, r *regional) {
-	pages(ctx, r.inventory, r.at("redshift:DescribeClusters"), redshift.NewDescribeClustersPaginator(redshift.NewFromConfig(r.config), &redshift.DescribeClustersInput{}),
+	pages(ctx, r.inventory, r.at("redshift:DescribeClusters"), redshift.NewDescribeClustersPaginator(redshiftDescribeClusters(redshift.NewFromConfig(r.config).DescribeClusters), &redshift.DescribeClustersInput{}),
 		func(out *redshift.DescribeClustersOutput) {
 			for _, c := range out.Clusters {
 				r.warehouse(c)
@@ -110,7 +110,7 @@ func (r *regional) search(d searchtypes.DomainStatus) {
 func readBrokers(ctx context.Context, r *regional) {
 	client := mq.NewFromConfig(r.config)
 	var all []mqtypes.BrokerSummary
-	pages(ctx, r.inventory, r.at("mq:ListBrokers"), mq.NewListBrokersPaginator(client, &mq.ListBrokersInput{}),
+	pages(ctx, r.inventory, r.at("mq:ListBrokers"), mq.NewListBrokersPaginator(mqListBrokers(client.ListBrokers), &mq.ListBrokersInput{}),
 		func(out *mq.ListBrokersOutput) { all = append(all, out.BrokerSummaries...) })
 	each(all, func(b mqtypes.BrokerSummary) {
 		out, ok := call(ctx, r.inventory, r.at("mq:DescribeBroker"), client.DescribeBroker, &mq.DescribeBrokerInput{BrokerId: b.BrokerId}, "NotFoundException")
@@ -153,7 +153,7 @@ func hostOf(endpoint string) string {
 
 // readKafka reads the clusters of Kafka.
 func readKafka(ctx context.Context, r *regional) {
-	pages(ctx, r.inventory, r.at("kafka:ListClustersV2"), kafka.NewListClustersV2Paginator(kafka.NewFromConfig(r.config), &kafka.ListClustersV2Input{}),
+	pages(ctx, r.inventory, r.at("kafka:ListClustersV2"), kafka.NewListClustersV2Paginator(kafkaListClustersV2(kafka.NewFromConfig(r.config).ListClustersV2), &kafka.ListClustersV2Input{}),
 		func(out *kafka.ListClustersV2Output) {
 			for _, c := range out.ClusterInfoList {
 				r.kafka(c)

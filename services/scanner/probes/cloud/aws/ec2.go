@@ -20,7 +20,7 @@ func readInstances(ctx context.Context, r *regional) {
 		byInstance[f.instance] = append(byInstance[f.instance], f)
 	}
 	seen := map[string]bool{}
-	pages(ctx, r.inventory, r.at("ec2:DescribeInstances"), ec2.NewDescribeInstancesPaginator(ec2.NewFromConfig(r.config), &ec2.DescribeInstancesInput{MaxResults: aws.Int32(500)}),
+	pages(ctx, r.inventory, r.at("ec2:DescribeInstances"), ec2.NewDescribeInstancesPaginator(ec2DescribeInstances(ec2.NewFromConfig(r.config).DescribeInstances), &ec2.DescribeInstancesInput{MaxResults: aws.Int32(500)}),
 		func(out *ec2.DescribeInstancesOutput) {
 			for _, reservation := range out.Reservations {
 				for _, i := range reservation.Instances {

@@ -24,7 +24,7 @@ func readBalancers(ctx context.Context, r *regional) {
 	client := elb.NewFromConfig(r.config)
 	var all []types.LoadBalancer
 	whole := pages(ctx, r.inventory, r.at("elasticloadbalancing:DescribeLoadBalancers"),
-		elb.NewDescribeLoadBalancersPaginator(client, &elb.DescribeLoadBalancersInput{}),
+		elb.NewDescribeLoadBalancersPaginator(elbDescribeLoadBalancers(client.DescribeLoadBalancers), &elb.DescribeLoadBalancersInput{}),
 		func(out *elb.DescribeLoadBalancersOutput) { all = append(all, out.LoadBalancers...) })
 	if !whole {
 		r.lacks(heldBalancers)
@@ -58,7 +58,7 @@ func (r *regional) balancer(ctx context.Context, client *elb.Client, b types.Loa
 	}
 	var listeners []types.Listener
 	whole := pages(ctx, r.inventory, r.at("elasticloadbalancing:DescribeListeners"),
-		elb.NewDescribeListenersPaginator(client, &elb.DescribeListenersInput{LoadBalancerArn: b.LoadBalancerArn}),
+		elb.NewDescribeListenersPaginator(elbDescribeListeners(client.DescribeListeners), &elb.DescribeListenersInput{LoadBalancerArn: b.LoadBalancerArn}),
 		func(out *elb.DescribeListenersOutput) { listeners = append(listeners, out.Listeners...) })
 	if whole {
 		judgeListeners(f, listeners)
@@ -145,7 +145,7 @@ func readClassicBalancers(ctx context.Context, r *regional) {
 	client := classic.NewFromConfig(r.config)
 	var all []classictypes.LoadBalancerDescription
 	whole := pages(ctx, r.inventory, r.at("elasticloadbalancing:DescribeLoadBalancers"),
-		classic.NewDescribeLoadBalancersPaginator(client, &classic.DescribeLoadBalancersInput{}),
+		classic.NewDescribeLoadBalancersPaginator(classicDescribeLoadBalancers(client.DescribeLoadBalancers), &classic.DescribeLoadBalancersInput{}),
 		func(out *classic.DescribeLoadBalancersOutput) { all = append(all, out.LoadBalancerDescriptions...) })
 	if !whole {
 		r.lacks(heldBalancers)

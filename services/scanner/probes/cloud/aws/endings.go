@@ -22,7 +22,7 @@ func readRegistrations(ctx context.Context, in *inventory) {
 		return
 	}
 	pages(ctx, in, place{"route53domains:ListDomains", registrarRegion},
-		route53domains.NewListDomainsPaginator(route53domains.NewFromConfig(in.in(registrarRegion)), &route53domains.ListDomainsInput{MaxItems: aws.Int32(100)}),
+		route53domains.NewListDomainsPaginator(route53domainsListDomains(route53domains.NewFromConfig(in.in(registrarRegion)).ListDomains), &route53domains.ListDomainsInput{MaxItems: aws.Int32(100)}),
 		func(out *route53domains.ListDomainsOutput) {
 			for _, d := range out.Domains {
 				name := strings.ToLower(aws.ToString(d.DomainName))
@@ -43,7 +43,7 @@ func readCertificates(ctx context.Context, r *regional) {
 		Includes: &acmtypes.Filters{KeyTypes: acmtypes.KeyAlgorithm("").Values()},
 	}
 	var all []acmtypes.CertificateSummary
-	pages(ctx, r.inventory, r.at("acm:ListCertificates"), acm.NewListCertificatesPaginator(client, input),
+	pages(ctx, r.inventory, r.at("acm:ListCertificates"), acm.NewListCertificatesPaginator(acmListCertificates(client.ListCertificates), input),
 		func(out *acm.ListCertificatesOutput) { all = append(all, out.CertificateSummaryList...) })
 	each(all, func(c acmtypes.CertificateSummary) {
 		if !aws.ToBool(c.InUse) {

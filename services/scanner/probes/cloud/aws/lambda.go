@@ -19,7 +19,7 @@ const absent = "ResourceNotFoundException"
 func readFunctions(ctx context.Context, r *regional) {
 	client := lambda.NewFromConfig(r.config)
 	var all []types.FunctionConfiguration
-	pages(ctx, r.inventory, r.at("lambda:ListFunctions"), lambda.NewListFunctionsPaginator(client, &lambda.ListFunctionsInput{MaxItems: aws.Int32(50)}),
+	pages(ctx, r.inventory, r.at("lambda:ListFunctions"), lambda.NewListFunctionsPaginator(lambdaListFunctions(client.ListFunctions), &lambda.ListFunctionsInput{MaxItems: aws.Int32(50)}),
 		func(out *lambda.ListFunctionsOutput) { all = append(all, out.Functions...) })
 	each(all, func(f types.FunctionConfiguration) { r.function(ctx, client, f) })
 }
@@ -36,7 +36,7 @@ func (r *regional) function(ctx context.Context, client *lambda.Client, c types.
 	}
 	urls := false
 	pages(ctx, r.inventory, r.at("lambda:ListFunctionUrlConfigs"),
-		lambda.NewListFunctionUrlConfigsPaginator(client, &lambda.ListFunctionUrlConfigsInput{FunctionName: c.FunctionName}),
+		lambda.NewListFunctionUrlConfigsPaginator(lambdaListFunctionUrlConfigs(client.ListFunctionUrlConfigs), &lambda.ListFunctionUrlConfigsInput{FunctionName: c.FunctionName}),
 		func(out *lambda.ListFunctionUrlConfigsOutput) {
 			for _, u := range out.FunctionUrlConfigs {
 				urls = true

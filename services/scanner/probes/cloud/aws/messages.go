@@ -19,7 +19,7 @@ import (
 func readQueues(ctx context.Context, r *regional) {
 	client := sqs.NewFromConfig(r.config)
 	var all []string
-	pages(ctx, r.inventory, r.at("sqs:ListQueues"), sqs.NewListQueuesPaginator(client, &sqs.ListQueuesInput{MaxResults: aws.Int32(1000)}),
+	pages(ctx, r.inventory, r.at("sqs:ListQueues"), sqs.NewListQueuesPaginator(sqsListQueues(client.ListQueues), &sqs.ListQueuesInput{MaxResults: aws.Int32(1000)}),
 		func(out *sqs.ListQueuesOutput) { all = append(all, out.QueueUrls...) })
 	each(all, func(url string) {
 		p := r.at("sqs:GetQueueAttributes")
@@ -37,7 +37,7 @@ func readQueues(ctx context.Context, r *regional) {
 func readTopics(ctx context.Context, r *regional) {
 	client := sns.NewFromConfig(r.config)
 	var all []snstypes.Topic
-	pages(ctx, r.inventory, r.at("sns:ListTopics"), sns.NewListTopicsPaginator(client, &sns.ListTopicsInput{}),
+	pages(ctx, r.inventory, r.at("sns:ListTopics"), sns.NewListTopicsPaginator(snsListTopics(client.ListTopics), &sns.ListTopicsInput{}),
 		func(out *sns.ListTopicsOutput) { all = append(all, out.Topics...) })
 	each(all, func(t snstypes.Topic) {
 		p := r.at("sns:GetTopicAttributes")
@@ -52,7 +52,7 @@ func readTopics(ctx context.Context, r *regional) {
 func readSecrets(ctx context.Context, r *regional) {
 	client := secretsmanager.NewFromConfig(r.config)
 	var all []secrettypes.SecretListEntry
-	pages(ctx, r.inventory, r.at("secretsmanager:ListSecrets"), secretsmanager.NewListSecretsPaginator(client, &secretsmanager.ListSecretsInput{MaxResults: aws.Int32(100)}),
+	pages(ctx, r.inventory, r.at("secretsmanager:ListSecrets"), secretsmanager.NewListSecretsPaginator(secretsmanagerListSecrets(client.ListSecrets), &secretsmanager.ListSecretsInput{MaxResults: aws.Int32(100)}),
 		func(out *secretsmanager.ListSecretsOutput) { all = append(all, out.SecretList...) })
 	each(all, func(s secrettypes.SecretListEntry) {
 		p := r.at("secretsmanager:GetResourcePolicy")

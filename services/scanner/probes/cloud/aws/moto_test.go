@@ -64,12 +64,14 @@ func newWorld(t *testing.T) *world {
 	w := &world{fakeAWS: newFake(t), account: fmt.Sprintf("9%011d", accounts.Add(1))}
 	w.access = &modelv1.CloudAccess{Role: "arn:aws:iam::" + w.account + ":role/RiskProfiler", ExternalId: "external"}
 	to, _ := url.Parse(awstest.Moto(t))
-	w.next = &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(to); p.Out.Host = p.In.Host }}
-	clear(w.answers)
-	for _, service := range []string{"lightsail", "ecr-public"} { // moto would pass them on to AWS
-		w.json(service, "{}")
+	w.Next = &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(to); p.Out.Host = p.In.Host }}
+	for _, ours := range []string{"sts GetCallerIdentity", "sts AssumeRole", "ec2 DescribeRegions"} {
+		w.Answer(ours, nil)
 	}
-	w.json("wafv2 ListResourcesForWebACL", "{}")
+	for _, service := range []string{"lightsail", "ecr-public"} { // moto would pass them on to AWS
+		w.JSON(service, "{}")
+	}
+	w.JSON("wafv2 ListResourcesForWebACL", "{}")
 	w.config = sdk.Config{
 		Region: "eu-west-1", HTTPClient: &http.Client{Transport: forward{to}}, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	}

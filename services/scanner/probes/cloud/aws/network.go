@@ -33,7 +33,7 @@ type face struct {
 func (r *regional) network(ctx context.Context) {
 	client := ec2.NewFromConfig(r.config)
 	r.groups = map[string]*group{}
-	pages(ctx, r.inventory, r.at("ec2:DescribeSecurityGroups"), ec2.NewDescribeSecurityGroupsPaginator(client, &ec2.DescribeSecurityGroupsInput{MaxResults: aws.Int32(500)}),
+	pages(ctx, r.inventory, r.at("ec2:DescribeSecurityGroups"), ec2.NewDescribeSecurityGroupsPaginator(ec2DescribeSecurityGroups(client.DescribeSecurityGroups), &ec2.DescribeSecurityGroupsInput{MaxResults: aws.Int32(500)}),
 		func(out *ec2.DescribeSecurityGroupsOutput) {
 			for _, g := range out.SecurityGroups {
 				id := aws.ToString(g.GroupId)
@@ -43,7 +43,7 @@ func (r *regional) network(ctx context.Context) {
 				}
 			}
 		})
-	whole := pages(ctx, r.inventory, r.at("ec2:DescribeNetworkInterfaces"), ec2.NewDescribeNetworkInterfacesPaginator(client, &ec2.DescribeNetworkInterfacesInput{MaxResults: aws.Int32(500)}),
+	whole := pages(ctx, r.inventory, r.at("ec2:DescribeNetworkInterfaces"), ec2.NewDescribeNetworkInterfacesPaginator(ec2DescribeNetworkInterfaces(client.DescribeNetworkInterfaces), &ec2.DescribeNetworkInterfacesInput{MaxResults: aws.Int32(500)}),
 		func(out *ec2.DescribeNetworkInterfacesOutput) {
 			for _, n := range out.NetworkInterfaces {
 				r.face(n)

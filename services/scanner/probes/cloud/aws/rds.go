@@ -18,7 +18,7 @@ const everybody = "all"
 
 // readDatabases reads the instances of relational databases.
 func readDatabases(ctx context.Context, r *regional) {
-	pages(ctx, r.inventory, r.at("rds:DescribeDBInstances"), rds.NewDescribeDBInstancesPaginator(rds.NewFromConfig(r.config), &rds.DescribeDBInstancesInput{}),
+	pages(ctx, r.inventory, r.at("rds:DescribeDBInstances"), rds.NewDescribeDBInstancesPaginator(rdsDescribeDBInstances(rds.NewFromConfig(r.config).DescribeDBInstances), &rds.DescribeDBInstancesInput{}),
 		func(out *rds.DescribeDBInstancesOutput) {
 			for _, d := range out.DBInstances {
 				r.database(d)
@@ -52,7 +52,7 @@ func readDatabaseCopies(ctx context.Context, r *regional) {
 	client := rds.NewFromConfig(r.config)
 	var all []types.DBSnapshot
 	pages(ctx, r.inventory, r.at("rds:DescribeDBSnapshots"),
-		rds.NewDescribeDBSnapshotsPaginator(client, &rds.DescribeDBSnapshotsInput{SnapshotType: aws.String("manual")}),
+		rds.NewDescribeDBSnapshotsPaginator(rdsDescribeDBSnapshots(client.DescribeDBSnapshots), &rds.DescribeDBSnapshotsInput{SnapshotType: aws.String("manual")}),
 		func(out *rds.DescribeDBSnapshotsOutput) { all = append(all, out.DBSnapshots...) })
 	each(all, func(d types.DBSnapshot) {
 		out, ok := call(ctx, r.inventory, r.at("rds:DescribeDBSnapshotAttributes"), client.DescribeDBSnapshotAttributes,
@@ -74,7 +74,7 @@ func readClusterCopies(ctx context.Context, r *regional) {
 	client := rds.NewFromConfig(r.config)
 	var all []types.DBClusterSnapshot
 	pages(ctx, r.inventory, r.at("rds:DescribeDBClusterSnapshots"),
-		rds.NewDescribeDBClusterSnapshotsPaginator(client, &rds.DescribeDBClusterSnapshotsInput{SnapshotType: aws.String("manual")}),
+		rds.NewDescribeDBClusterSnapshotsPaginator(rdsDescribeDBClusterSnapshots(client.DescribeDBClusterSnapshots), &rds.DescribeDBClusterSnapshotsInput{SnapshotType: aws.String("manual")}),
 		func(out *rds.DescribeDBClusterSnapshotsOutput) { all = append(all, out.DBClusterSnapshots...) })
 	each(all, func(d types.DBClusterSnapshot) {
 		out, ok := call(ctx, r.inventory, r.at("rds:DescribeDBClusterSnapshotAttributes"), client.DescribeDBClusterSnapshotAttributes,

@@ -26,7 +26,7 @@ const recordPage = 300
 func readRoute53(ctx context.Context, in *inventory) {
 	client := route53.NewFromConfig(in.config)
 	var zones []types.HostedZone
-	pages(ctx, in, anywhere("route53:ListHostedZones"), route53.NewListHostedZonesPaginator(client, &route53.ListHostedZonesInput{}),
+	pages(ctx, in, anywhere("route53:ListHostedZones"), route53.NewListHostedZonesPaginator(route53ListHostedZones(client.ListHostedZones), &route53.ListHostedZonesInput{}),
 		func(out *route53.ListHostedZonesOutput) { zones = append(zones, out.HostedZones...) })
 	for _, z := range zones {
 		if z.Config != nil && z.Config.PrivateZone {

@@ -42,7 +42,7 @@ func readBuckets(ctx context.Context, in *inventory) {
 	whole := in.accountBlock(ctx)
 	var buckets []types.Bucket
 	client := s3.NewFromConfig(in.config)
-	ok := pages(ctx, in, anywhere("s3:ListAllMyBuckets"), s3.NewListBucketsPaginator(client, &s3.ListBucketsInput{MaxBuckets: aws.Int32(1000)}),
+	ok := pages(ctx, in, anywhere("s3:ListAllMyBuckets"), s3.NewListBucketsPaginator(s3ListBuckets(client.ListBuckets), &s3.ListBucketsInput{MaxBuckets: aws.Int32(1000)}),
 		func(out *s3.ListBucketsOutput) { buckets = append(buckets, out.Buckets...) })
 	if !ok {
 		in.lacks(heldBuckets)

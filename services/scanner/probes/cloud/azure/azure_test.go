@@ -24,7 +24,6 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
-	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/rest"
 )
 
 // Control is proven by a credential that reads the subscription and a tag that only who controls it can set.
@@ -253,7 +252,7 @@ func TestInventory(t *testing.T) {
 		{"Microsoft.App/containerApps", "app", true, map[string]string{cloud.SettingOpenToWorld: cloud.Yes}, "", "app.blue.westeurope.azurecontainerapps.io"},
 		{"Microsoft.ContainerInstance/containerGroups", "job", true, map[string]string{cloud.SettingOpenToWorld: cloud.Yes}, "20.50.5.5", "job.westeurope.azurecontainer.io"},
 		{"Microsoft.DocumentDB/databaseAccounts", "docs", true, map[string]string{cloud.SettingMinimumTLS: cloud.TLS12}, "", "docs.documents.azure.com"},
-		{typeRecord, "old.example.com", false, map[string]string{cloud.SettingDangling: rest.DanglingName, "record": "CNAME"}, "", "old.example.com"},
+		{typeRecord, "old.example.com", false, map[string]string{cloud.SettingDangling: cloud.DanglingEnvironment, "record": "CNAME"}, "", "old.example.com"},
 		{typeRecord, "left.example.com", false, map[string]string{cloud.SettingDangling: cloud.DanglingIdleAddress}, "", "left.example.com"},
 		{typeRecord, "lost.example.com", false, map[string]string{cloud.SettingDangling: cloud.DanglingAddress}, "", "lost.example.com"},
 	} {

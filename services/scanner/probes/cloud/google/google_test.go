@@ -25,7 +25,6 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
-	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/rest"
 )
 
 const (
@@ -383,7 +382,7 @@ func TestInventory(t *testing.T) {
 		{"artifactregistry.googleapis.com/Repository", "images", true, map[string]string{cloud.SettingAnonymous: yes}, "", ""},
 		{"pubsub.googleapis.com/Topic", "news", true, map[string]string{cloud.SettingPolicy: cloud.PolicyPublic, cloud.SettingPolicyActions: "roles/pubsub.publisher"}, "", ""},
 		{"dns.googleapis.com/ResourceRecordSet", "lost.example.com", false, map[string]string{cloud.SettingDangling: cloud.DanglingAddress}, "", "lost.example.com"},
-		{"dns.googleapis.com/ResourceRecordSet", "gone.example.com", false, map[string]string{cloud.SettingDangling: rest.DanglingName}, "", "gone.example.com"},
+		{"dns.googleapis.com/ResourceRecordSet", "gone.example.com", false, map[string]string{cloud.SettingDangling: cloud.DanglingEnvironment}, "", "gone.example.com"},
 		{"dns.googleapis.com/ResourceRecordSet", "www.example.com", false, map[string]string{cloud.SettingDangling: ""}, "", "www.example.com"},
 		{"dns.googleapis.com/ResourceRecordSet", "app.example.com", false, map[string]string{cloud.SettingDangling: ""}, "", "app.example.com"},
 	} {

@@ -10,10 +10,6 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/ranges"
 )
 
-// DanglingName is a value of [cloud.SettingDangling]: a name that the provider gives out with a resource, and that no resource of the
-// account has. Checks know it as the environment that is not held.
-const DanglingName = "environment-not-held"
-
 // ProofLabel is the tag of a subscription and the label of a project that prove who has control of it. Its value is the external id,
 // which is bound to tenant and account: reading needs a credential, but only who may change the account can write it there.
 const ProofLabel = "riskprofiler"
@@ -61,7 +57,7 @@ func (h *Held) Dangling(provider string, values, suffixes []string) string {
 		for _, suffix := range suffixes {
 			own, given := strings.CutSuffix(name, suffix)
 			if given && !h.names[name] && strings.Count(own, ".") <= 1 { // deeper ones are of parts of resources
-				return DanglingName
+				return cloud.DanglingEnvironment
 			}
 		}
 	}

@@ -341,7 +341,7 @@ func TestDangling(t *testing.T) {
 	h.Idle([]string{"20.50.2.3"})
 	suffixes := []string{".azurewebsites.net"}
 	for value, want := range map[string]string{
-		"mine.azurewebsites.net.": "", "gone.azurewebsites.net": DanglingName, "a.b.gone.azurewebsites.net": "", "azurewebsites.net": "",
+		"mine.azurewebsites.net.": "", "gone.azurewebsites.net": cloud.DanglingEnvironment, "a.b.gone.azurewebsites.net": "", "azurewebsites.net": "",
 		"20.50.2.1": "", "20.50.2.3": cloud.DanglingIdleAddress, "20.50.2.2": cloud.DanglingAddress, "192.0.2.1": "", "example.com": "",
 	} {
 		if got := h.Dangling("azure", []string{value}, suffixes); got != want {
