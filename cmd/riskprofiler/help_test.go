@@ -57,7 +57,11 @@ func documented(t *testing.T) map[string][]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range documents {
+	more, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(documents, more...) {
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -67,7 +71,7 @@ func documented(t *testing.T) map[string][]string {
 			switch {
 			case strings.HasPrefix(line, "```"):
 				inside = strings.TrimSpace(line) == "```sh"
-			case inside && strings.TrimSpace(line) != "":
+			case inside && strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#"):
 				command, _, _ := strings.Cut(line, " #")
 				lines[filepath.Base(path)] = append(lines[filepath.Base(path)], strings.TrimSpace(command))
 			}
@@ -90,7 +94,7 @@ func TestDocuments(t *testing.T) {
 				words[i] = strings.Trim(w, `"`)
 			}
 			switch words[0] {
-			case "bin/riskprofiler":
+			case "bin/riskprofiler", "riskprofiler":
 				commands++
 				if err := parse(words[1:]); err != nil {
 					t.Errorf("%s: %s: %v", document, line, err)

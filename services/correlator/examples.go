@@ -112,6 +112,11 @@ func (k *check) tryIntel(e example, asset *modelv1.Asset, o *modelv1.Observation
 	if err := fromJSON(e.Observation, o); err != nil {
 		return false, "", err
 	}
+	return k.tryOn(e, asset, o, now, (*evaluation).holdVulnerabilities)
+}
+
+// tryOn evaluates an example's observation with this check alone, by one of the ways in which findings come about.
+func (k *check) tryOn(e example, asset *modelv1.Asset, o *modelv1.Observation, now time.Time, hold func(*evaluation) error) (bool, string, error) {
 	intel, err := e.Intel.read()
 	if err != nil {
 		return false, "", err
@@ -124,7 +129,7 @@ func (k *check) tryIntel(e example, asset *modelv1.Asset, o *modelv1.Observation
 	if err != nil {
 		return false, "", err
 	}
-	if err := v.holdVulnerabilities(); err != nil {
+	if err := hold(v); err != nil {
 		return false, "", err
 	}
 	for _, f := range v.held {

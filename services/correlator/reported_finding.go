@@ -114,24 +114,6 @@ func (k *check) tryReported(e example, asset *modelv1.Asset, o *modelv1.Observat
 	if err := fromJSON(e.Fact, fact); err != nil {
 		return false, "", err
 	}
-	intel, err := e.Intel.read()
-	if err != nil {
-		return false, "", err
-	}
 	o.Fact = &modelv1.Observation_Reported{Reported: fact}
-	c := newCatalogue()
-	c.byFact[k.Fact], c.byID[k.ID] = []*check{k}, k
-	v, err := newEvaluation(Input{
-		Asset: asset, Sets: []*modelv1.ObservationSet{{Location: o.GetLocation(), Observations: []*modelv1.Observation{o}}}, Catalogue: c, Intel: intel, Now: now,
-	})
-	if err != nil {
-		return false, "", err
-	}
-	if err := v.holdReported(); err != nil {
-		return false, "", err
-	}
-	for _, f := range v.held {
-		return true, f.GetSummary(), nil
-	}
-	return false, "", nil
+	return k.tryOn(e, asset, o, now, (*evaluation).holdReported)
 }

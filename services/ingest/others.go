@@ -73,11 +73,11 @@ func split(r *modelv1.ScanCompleted, asset string) (own *modelv1.ScanCompleted, 
 // takeOthers stores what a result says about other assets and announces each of them, before the result itself is stored: its record
 // says that all is.
 func (s *Service) takeOthers(ctx context.Context, r *modelv1.ScanCompleted, asset string, others []*other) error {
-	gone, err := s.goneOthers(ctx, r, asset, others)
+	unseen, err := s.unseenOthers(ctx, r, asset, others)
 	if err != nil {
 		return err
 	}
-	all := slices.Concat(others, gone)
+	all := slices.Concat(others, unseen)
 	if len(all) == 0 {
 		return nil
 	}
@@ -97,7 +97,10 @@ func (s *Service) takeOthers(ctx context.Context, r *modelv1.ScanCompleted, asse
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return s.forgetOthers(ctx, r.GetJob().GetTenant(), asset, gone)
+	if r.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE {
+		return nil // what was not seen may be there
+	}
+	return s.forgetOthers(ctx, r.GetJob().GetTenant(), asset, unseen)
 }
 
 // inventoryAsset is the asset that was scanned.
@@ -109,9 +112,10 @@ func (s *Service) inventoryAsset(ctx context.Context, r *modelv1.ScanCompleted, 
 	return touchedAsset(r, asset, item)
 }
 
-// goneOthers are facts that an earlier inventory told of and this one does not. Only a whole one says so.
-func (s *Service) goneOthers(ctx context.Context, r *modelv1.ScanCompleted, asset string, others []*other) ([]*other, error) {
-	if r.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE || r.GetJob().GetScanType() != modelv1.ScanType_SCAN_TYPE_CLOUD {
+// unseenOthers are facts that an earlier inventory told of and this one does not. After a whole one they are gone; after any other they were
+// not tested again.
+func (s *Service) unseenOthers(ctx context.Context, r *modelv1.ScanCompleted, asset string, others []*other) ([]*other, error) {
+	if r.GetJob().GetScanType() != modelv1.ScanType_SCAN_TYPE_CLOUD {
 		return nil, nil
 	}
 	there := map[string]bool{}
@@ -120,7 +124,7 @@ func (s *Service) goneOthers(ctx context.Context, r *modelv1.ScanCompleted, asse
 			there[o.asset+"\n"+set.GetLocation()] = true
 		}
 	}
-	var gone []*other
+	var unseen []*other
 	query := table.Query{Partition: assetPartition(r.GetJob().GetTenant(), asset), Prefix: prefixHeld, Limit: table.MaxPageItems}
 	for {
 		page, err := s.table.Query(ctx, query)
@@ -132,23 +136,27 @@ func (s *Service) goneOthers(ctx context.Context, r *modelv1.ScanCompleted, asse
 			if err != nil {
 				return nil, err
 			}
-			if o := goneOther(r, held); !there[o.asset+"\n"+held.GetLocation()] {
-				gone = append(gone, o)
+			if o := unseenOther(r, held); !there[o.asset+"\n"+held.GetLocation()] {
+				unseen = append(unseen, o)
 			}
 		}
 		if query.PageToken = page.NextPageToken; query.PageToken == "" {
-			return gone, nil
+			return unseen, nil
 		}
 	}
 }
 
-// goneOther is an empty set on complete coverage, which ends what was known at its place.
-func goneOther(r *modelv1.ScanCompleted, held *ingestv1.HeldFact) *other {
+// unseenOther is a set without facts: with complete coverage it ends what was known at its place, without it only tells of the attempt.
+func unseenOther(r *modelv1.ScanCompleted, held *ingestv1.HeldFact) *other {
 	name := assetid.Name(int32(held.GetKind()), held.GetValue())
-	return &other{asset: name, kind: held.GetKind(), value: held.GetValue(), sets: []*modelv1.ObservationSet{{
-		Asset: name, ScanType: held.GetScanType(), Location: held.GetLocation(), ScannedAt: r.GetStartedAt(), CompleteAt: r.GetStartedAt(),
-		Outcome: r.GetOutcome(), Assessment: r.GetJob().GetAssessment(),
-	}}}
+	set := &modelv1.ObservationSet{
+		Asset: name, ScanType: held.GetScanType(), Location: held.GetLocation(), ScannedAt: r.GetStartedAt(), Outcome: r.GetOutcome(),
+		Assessment: r.GetJob().GetAssessment(),
+	}
+	if r.GetOutcome() == modelv1.Outcome_OUTCOME_COMPLETE {
+		set.CompleteAt = r.GetStartedAt()
+	}
+	return &other{asset: name, kind: held.GetKind(), value: held.GetValue(), sets: []*modelv1.ObservationSet{set}}
 }
 
 // storeOthers stores some other assets and announces them.

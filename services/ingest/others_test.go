@@ -23,9 +23,12 @@ const (
 	heldAddress      = "3.5.140.2"
 )
 
+// secondOf is a minute as Unix time.
+func secondOf(minute int) int64 { return 1_700_000_000 + int64(minute)*60 }
+
 // inventory is the result of reading an account at a minute, with a bucket and an address, or without.
 func inventory(minute int, outcome modelv1.Outcome, bucket, address bool) *modelv1.ScanCompleted {
-	at := timestamppb.New(time.Unix(1_700_000_000+int64(minute)*60, 0))
+	at := timestamppb.New(time.Unix(secondOf(minute), 0))
 	r := &modelv1.ScanCompleted{
 		Job: &modelv1.ScanJob{
 			Id: fmt.Sprintf("%032d", minute), Tenant: "acme", Assessment: fmt.Sprintf("assessments/%d", minute), ScanType: modelv1.ScanType_SCAN_TYPE_CLOUD, Seed: inventoryAccount,
@@ -79,6 +82,16 @@ func whatIsKnown(t *testing.T, s *Service, kind modelv1.AssetKind, value string)
 	return facts, state.GetAsset()
 }
 
+// setOf is the only set of an asset that has facts or had them.
+func setOf(t *testing.T, s *Service, kind modelv1.AssetKind, value string) *modelv1.ObservationSet {
+	t.Helper()
+	state, err := s.GetAssetState(as(t.Context(), "acme"), &ingestv1.GetAssetStateRequest{Name: assetid.Name(int32(kind), value)})
+	if err != nil || len(state.GetSets()) != 1 {
+		t.Fatalf("%s: %v %v", value, state.GetSets(), err)
+	}
+	return state.GetSets()[0]
+}
+
 // What an inventory says of other assets is filed under them; what is in the next whole one no more ends there, what a partial one does
 // not name stays; repetition and delay change nothing.
 func TestInventory(t *testing.T) {
@@ -113,6 +126,17 @@ func TestInventory(t *testing.T) {
 	}
 	take(inventory(2, partial, true, false))
 	expect("a partial one without the address", 1, 1)
+	if set := setOf(t, s, ip, heldAddress); set.GetOutcome() != partial || set.GetScannedAt().GetSeconds() != secondOf(2) || set.GetCompleteAt().GetSeconds() != secondOf(1) {
+		t.Errorf("the address was not tested again: %v", set)
+	}
+	// A role that is gone: nothing was read.
+	nothing := inventory(2, modelv1.Outcome_OUTCOME_FAILED, false, false)
+	nothing.Job.Id, nothing.Observations, nothing.Reached = "failed", nil, nil
+	take(nothing)
+	expect("nothing could be read", 1, 1)
+	if set := setOf(t, s, resource, bucketARN); set.GetScannedAt().GetSeconds() != secondOf(2) {
+		t.Errorf("the bucket was not tested again: %v", set)
+	}
 	take(inventory(3, complete, false, true))
 	expect("a whole one without the bucket", 0, 1)
 	take(inventory(2, partial, true, false))

@@ -126,7 +126,7 @@ func (w *world) network() (web, quiet machine) {
 	public := must(w, client.CreateSnapshot)(&ec2.CreateSnapshotInput{VolumeId: volume}).SnapshotId
 	must(w, client.CreateSnapshot)(&ec2.CreateSnapshotInput{VolumeId: volume})
 	must(w, client.ModifySnapshotAttribute)(&ec2.ModifySnapshotAttributeInput{
-		SnapshotId: public, CreateVolumePermission: &types.CreateVolumePermissionModifications{Add: []types.CreateVolumePermission{{Group: "all"}}},
+		SnapshotId: public, Attribute: types.SnapshotAttributeNameCreateVolumePermission, OperationType: types.OperationTypeAdd, GroupNames: []string{"all"},
 	})
 	w.holds("snapshot", "cloud-snapshot-public", w.arn("ec2", "snapshot/"+*public), "")
 	image := must(w, client.CreateImage)(&ec2.CreateImageInput{InstanceId: &web.id, Name: sdk.String("golden")}).ImageId

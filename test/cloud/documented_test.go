@@ -17,7 +17,6 @@ import (
 
 // documented answers for services that moto plays not at all or not far enough, in the words of AWS's own documents.
 func (w *world) documented() {
-	w.Answer("ec2 DescribeSnapshots", w.snapshots)
 	w.functions()
 	w.interfaces()
 	w.stores()
@@ -118,7 +117,6 @@ func (w *world) snapshots(rw http.ResponseWriter, r *http.Request) {
 	var out strings.Builder
 	for _, s := range list.Snapshots {
 		may, err := client.DescribeSnapshotAttribute(r.Context(), &ec2.DescribeSnapshotAttributeInput{SnapshotId: s.SnapshotId, Attribute: "createVolumePermission"})
-		fmt.Printf("DEBUG %v %v %+v\n", *s.SnapshotId, err, may)
 		if err == nil && len(may.CreateVolumePermissions) == 1 && may.CreateVolumePermissions[0].Group == "all" {
 			fmt.Fprintf(&out, "<item><snapshotId>%s</snapshotId><encrypted>false</encrypted></item>", *s.SnapshotId)
 		}

@@ -78,6 +78,7 @@ func newWorld(t *testing.T, account string) *world {
 		w.JSON(service, "{}")
 	}
 	w.JSON("wafv2 ListResourcesForWebACL", "{}")
+	w.Answer("ec2 DescribeSnapshots", w.snapshots)
 	w.config = sdk.Config{
 		Region: region, HTTPClient: &http.Client{Transport: forward{to}}, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	}
@@ -188,6 +189,28 @@ func (w *world) assess(want modelv1.Outcome) *reporterv1.ReportDocument {
 		w.t.Fatalf("%s of %s is %s, want %s: %s", c.GetScanType(), c.GetTarget().GetValue(), c.GetOutcome(), want, c.GetReason())
 	}
 	return doc
+}
+
+// findings are all that is known, once everything was evaluated.
+func (w *world) findings() []*correlatorv1.Finding {
+	w.t.Helper()
+	evaluated := &correlatorv1.ReevaluateResponse{}
+	for token := ""; ; token = evaluated.GetNextPageToken() {
+		evaluated.Reset()
+		w.call(http.MethodPost, "/v1/findings:reevaluate", map[string]any{"pageToken": token}, evaluated)
+		if evaluated.GetNextPageToken() == "" {
+			break
+		}
+	}
+	var all []*correlatorv1.Finding
+	for token := ""; ; {
+		res := &correlatorv1.ListFindingsResponse{}
+		w.call(http.MethodGet, "/v1/findings?page_size=1000&page_token="+url.QueryEscape(token), nil, res)
+		all = append(all, res.GetFindings()...)
+		if token = res.GetNextPageToken(); token == "" {
+			return all
+		}
+	}
 }
 
 // compare compares the open findings of cloud checks with what has to be there.

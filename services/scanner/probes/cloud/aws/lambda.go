@@ -36,7 +36,7 @@ func (r *regional) function(ctx context.Context, client *lambda.Client, c types.
 	}
 	urls := false
 	pages(ctx, r.inventory, r.at("lambda:ListFunctionUrlConfigs"),
-		lambda.NewListFunctionUrlConfigsPaginator(lambdaListFunctionUrlConfigs(client.ListFunctionUrlConfigs), &lambda.ListFunctionUrlConfigsInput{FunctionName: c.FunctionName}),
+		lambda.NewListFunctionUrlConfigsPaginator(lambdaListFunctionURLConfigs(client.ListFunctionUrlConfigs), &lambda.ListFunctionUrlConfigsInput{FunctionName: c.FunctionName}),
 		func(out *lambda.ListFunctionUrlConfigsOutput) {
 			for _, u := range out.FunctionUrlConfigs {
 				urls = true

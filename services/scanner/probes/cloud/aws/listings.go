@@ -51,7 +51,7 @@ type (
 	elbDescribeListeners          func(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error)
 	elbDescribeLoadBalancers      func(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error)
 	kafkaListClustersV2           func(context.Context, *kafka.ListClustersV2Input, ...func(*kafka.Options)) (*kafka.ListClustersV2Output, error)
-	lambdaListFunctionUrlConfigs  func(context.Context, *lambda.ListFunctionUrlConfigsInput, ...func(*lambda.Options)) (*lambda.ListFunctionUrlConfigsOutput, error)
+	lambdaListFunctionURLConfigs  func(context.Context, *lambda.ListFunctionUrlConfigsInput, ...func(*lambda.Options)) (*lambda.ListFunctionUrlConfigsOutput, error)
 	lambdaListFunctions           func(context.Context, *lambda.ListFunctionsInput, ...func(*lambda.Options)) (*lambda.ListFunctionsOutput, error)
 	mqListBrokers                 func(context.Context, *mq.ListBrokersInput, ...func(*mq.Options)) (*mq.ListBrokersOutput, error)
 	rdsDescribeDBClusterSnapshots func(context.Context, *rds.DescribeDBClusterSnapshotsInput, ...func(*rds.Options)) (*rds.DescribeDBClusterSnapshotsOutput, error)
@@ -66,134 +66,167 @@ type (
 	sqsListQueues                 func(context.Context, *sqs.ListQueuesInput, ...func(*sqs.Options)) (*sqs.ListQueuesOutput, error)
 )
 
+// ListCertificates is what its paginator asks for.
 func (f acmListCertificates) ListCertificates(ctx context.Context, in *acm.ListCertificatesInput, options ...func(*acm.Options)) (*acm.ListCertificatesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// GetDomainNames is what its paginator asks for.
 func (f apigatewayGetDomainNames) GetDomainNames(ctx context.Context, in *apigateway.GetDomainNamesInput, options ...func(*apigateway.Options)) (*apigateway.GetDomainNamesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// GetResources is what its paginator asks for.
 func (f apigatewayGetResources) GetResources(ctx context.Context, in *apigateway.GetResourcesInput, options ...func(*apigateway.Options)) (*apigateway.GetResourcesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// GetRestApis is what its paginator asks for.
 func (f apigatewayGetRestApis) GetRestApis(ctx context.Context, in *apigateway.GetRestApisInput, options ...func(*apigateway.Options)) (*apigateway.GetRestApisOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeLoadBalancers is what its paginator asks for.
 func (f classicDescribeLoadBalancers) DescribeLoadBalancers(ctx context.Context, in *classic.DescribeLoadBalancersInput, options ...func(*classic.Options)) (*classic.DescribeLoadBalancersOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListDistributions is what its paginator asks for.
 func (f cloudfrontListDistributions) ListDistributions(ctx context.Context, in *cloudfront.ListDistributionsInput, options ...func(*cloudfront.Options)) (*cloudfront.ListDistributionsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeImages is what its paginator asks for.
 func (f ec2DescribeImages) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, options ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeInstances is what its paginator asks for.
 func (f ec2DescribeInstances) DescribeInstances(ctx context.Context, in *ec2.DescribeInstancesInput, options ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeNetworkAcls is what its paginator asks for.
 func (f ec2DescribeNetworkAcls) DescribeNetworkAcls(ctx context.Context, in *ec2.DescribeNetworkAclsInput, options ...func(*ec2.Options)) (*ec2.DescribeNetworkAclsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeNetworkInterfaces is what its paginator asks for.
 func (f ec2DescribeNetworkInterfaces) DescribeNetworkInterfaces(ctx context.Context, in *ec2.DescribeNetworkInterfacesInput, options ...func(*ec2.Options)) (*ec2.DescribeNetworkInterfacesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeSecurityGroups is what its paginator asks for.
 func (f ec2DescribeSecurityGroups) DescribeSecurityGroups(ctx context.Context, in *ec2.DescribeSecurityGroupsInput, options ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeSnapshots is what its paginator asks for.
 func (f ec2DescribeSnapshots) DescribeSnapshots(ctx context.Context, in *ec2.DescribeSnapshotsInput, options ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeRepositories is what its paginator asks for.
 func (f ecrDescribeRepositories) DescribeRepositories(ctx context.Context, in *ecr.DescribeRepositoriesInput, options ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeRepositories is what its paginator asks for.
 func (f ecrpublicDescribeRepositories) DescribeRepositories(ctx context.Context, in *ecrpublic.DescribeRepositoriesInput, options ...func(*ecrpublic.Options)) (*ecrpublic.DescribeRepositoriesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListClusters is what its paginator asks for.
 func (f ecsListClusters) ListClusters(ctx context.Context, in *ecs.ListClustersInput, options ...func(*ecs.Options)) (*ecs.ListClustersOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListServices is what its paginator asks for.
 func (f ecsListServices) ListServices(ctx context.Context, in *ecs.ListServicesInput, options ...func(*ecs.Options)) (*ecs.ListServicesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListClusters is what its paginator asks for.
 func (f eksListClusters) ListClusters(ctx context.Context, in *eks.ListClustersInput, options ...func(*eks.Options)) (*eks.ListClustersOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeListeners is what its paginator asks for.
 func (f elbDescribeListeners) DescribeListeners(ctx context.Context, in *elb.DescribeListenersInput, options ...func(*elb.Options)) (*elb.DescribeListenersOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeLoadBalancers is what its paginator asks for.
 func (f elbDescribeLoadBalancers) DescribeLoadBalancers(ctx context.Context, in *elb.DescribeLoadBalancersInput, options ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListClustersV2 is what its paginator asks for.
 func (f kafkaListClustersV2) ListClustersV2(ctx context.Context, in *kafka.ListClustersV2Input, options ...func(*kafka.Options)) (*kafka.ListClustersV2Output, error) {
 	return f(ctx, in, options...)
 }
 
-func (f lambdaListFunctionUrlConfigs) ListFunctionUrlConfigs(ctx context.Context, in *lambda.ListFunctionUrlConfigsInput, options ...func(*lambda.Options)) (*lambda.ListFunctionUrlConfigsOutput, error) {
+// ListFunctionUrlConfigs is what its paginator asks for.
+func (f lambdaListFunctionURLConfigs) ListFunctionUrlConfigs(ctx context.Context, in *lambda.ListFunctionUrlConfigsInput, options ...func(*lambda.Options)) (*lambda.ListFunctionUrlConfigsOutput, error) { //nolint:revive,staticcheck // the name is of the SDK
 	return f(ctx, in, options...)
 }
 
+// ListFunctions is what its paginator asks for.
 func (f lambdaListFunctions) ListFunctions(ctx context.Context, in *lambda.ListFunctionsInput, options ...func(*lambda.Options)) (*lambda.ListFunctionsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListBrokers is what its paginator asks for.
 func (f mqListBrokers) ListBrokers(ctx context.Context, in *mq.ListBrokersInput, options ...func(*mq.Options)) (*mq.ListBrokersOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeDBClusterSnapshots is what its paginator asks for.
 func (f rdsDescribeDBClusterSnapshots) DescribeDBClusterSnapshots(ctx context.Context, in *rds.DescribeDBClusterSnapshotsInput, options ...func(*rds.Options)) (*rds.DescribeDBClusterSnapshotsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeDBInstances is what its paginator asks for.
 func (f rdsDescribeDBInstances) DescribeDBInstances(ctx context.Context, in *rds.DescribeDBInstancesInput, options ...func(*rds.Options)) (*rds.DescribeDBInstancesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeDBSnapshots is what its paginator asks for.
 func (f rdsDescribeDBSnapshots) DescribeDBSnapshots(ctx context.Context, in *rds.DescribeDBSnapshotsInput, options ...func(*rds.Options)) (*rds.DescribeDBSnapshotsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// DescribeClusters is what its paginator asks for.
 func (f redshiftDescribeClusters) DescribeClusters(ctx context.Context, in *redshift.DescribeClustersInput, options ...func(*redshift.Options)) (*redshift.DescribeClustersOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListHostedZones is what its paginator asks for.
 func (f route53ListHostedZones) ListHostedZones(ctx context.Context, in *route53.ListHostedZonesInput, options ...func(*route53.Options)) (*route53.ListHostedZonesOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListDomains is what its paginator asks for.
 func (f route53domainsListDomains) ListDomains(ctx context.Context, in *route53domains.ListDomainsInput, options ...func(*route53domains.Options)) (*route53domains.ListDomainsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListBuckets is what its paginator asks for.
 func (f s3ListBuckets) ListBuckets(ctx context.Context, in *s3.ListBucketsInput, options ...func(*s3.Options)) (*s3.ListBucketsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListSecrets is what its paginator asks for.
 func (f secretsmanagerListSecrets) ListSecrets(ctx context.Context, in *secretsmanager.ListSecretsInput, options ...func(*secretsmanager.Options)) (*secretsmanager.ListSecretsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListTopics is what its paginator asks for.
 func (f snsListTopics) ListTopics(ctx context.Context, in *sns.ListTopicsInput, options ...func(*sns.Options)) (*sns.ListTopicsOutput, error) {
 	return f(ctx, in, options...)
 }
 
+// ListQueues is what its paginator asks for.
 func (f sqsListQueues) ListQueues(ctx context.Context, in *sqs.ListQueuesInput, options ...func(*sqs.Options)) (*sqs.ListQueuesOutput, error) {
 	return f(ctx, in, options...)
 }

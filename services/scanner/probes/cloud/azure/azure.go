@@ -94,7 +94,7 @@ func (p *Provider) Inventory(ctx context.Context, env probes.Env, account string
 // enter reads the subscription with the tenant's credential. Where a role was proven, it has to be the credential's application, and the
 // subscription has to carry the proof still.
 func (p *Provider) enter(ctx context.Context, env probes.Env, account string, access *modelv1.CloudAccess) (*session, error) {
-	c, err := credentialOf(ctx, env)
+	c, err := rest.Credential(ctx, env, target.Azure, parseCredential)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,6 @@ import (
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/target"
-	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/rest"
 )
 
@@ -31,18 +30,6 @@ type credential struct {
 	key                      *rsa.PrivateKey
 	// thumbprint is of the certificate: base64url of the SHA-256 of its DER.
 	thumbprint string
-}
-
-// credentialOf reads what the tenant has stored.
-func credentialOf(ctx context.Context, env probes.Env) (*credential, error) {
-	if env.Credential == nil {
-		return nil, fault.New(fault.FailedPrecondition, "this scanner reads no credentials of tenants")
-	}
-	text, err := env.Credential(ctx, target.Azure)
-	if err != nil {
-		return nil, err
-	}
-	return parseCredential([]byte(text))
 }
 
 // parseCredential reads the JSON of an application. The names of its fields are ours, those that `az ad sp create-for-rbac` prints, and

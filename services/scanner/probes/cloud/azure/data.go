@@ -66,7 +66,7 @@ func readStorage(s *scan, r *row) error {
 		}
 	}
 	// Its names answer everybody, with a refusal: what is public is a container.
-	if err := s.emit(cloud.Resource{Fact: f, Names: reachable}); err != nil || !allowed {
+	if err := s.Emit(cloud.Resource{Fact: f, Names: reachable}); err != nil || !allowed {
 		return err
 	}
 	s.later = append(s.later, func(ctx context.Context) error { return s.containers(ctx, f, reachable) })
@@ -80,9 +80,9 @@ func (s *scan) containers(ctx context.Context, account *modelv1.CloudFact, reach
 		if err != nil || f == nil {
 			return err
 		}
-		return s.emit(cloud.Resource{Fact: f})
+		return s.Emit(cloud.Resource{Fact: f})
 	})
-	return s.gap(err, typeContainer+"/read")
+	return s.Gap(err, typeContainer+"/read")
 }
 
 // container reads one (Microsoft.Storage, ListContainerItem); nil for one that is private. "Blob" lets everybody read what he knows the
@@ -135,7 +135,7 @@ func readServer(version, engine string) func(*scan, *row) error {
 		}
 		public := !disabled(p.Net) && !disabled(p.Network.Net)
 		f.Settings[cloud.SettingPubliclyAccessible] = rest.YesNo(public)
-		s.held.Add(f.GetHostnames(), nil)
+		s.Held.Add(f.GetHostnames(), nil)
 		s.later = append(s.later, func(ctx context.Context) error { return s.firewall(ctx, f, version, public) })
 		return nil
 	}
@@ -145,7 +145,7 @@ func readServer(version, engine string) func(*scan, *row) error {
 func (s *scan) firewall(ctx context.Context, f *modelv1.CloudFact, version string, public bool) error {
 	if !public {
 		f.Settings[cloud.SettingOpenToWorld] = cloud.No
-		return s.emit(cloud.Resource{Fact: f})
+		return s.Emit(cloud.Resource{Fact: f})
 	}
 	var space rest.Space
 	err := s.list(ctx, s.session.url(f.GetId()+"/firewallRules", version), func(raw json.RawMessage) error {
@@ -156,7 +156,7 @@ func (s *scan) firewall(ctx context.Context, f *modelv1.CloudFact, version strin
 		space.AddRange(first, last)
 		return nil
 	})
-	if err := s.gap(err, f.GetType()+"/firewallRules/read"); err != nil {
+	if err := s.Gap(err, f.GetType()+"/firewallRules/read"); err != nil {
 		return err
 	}
 	// Rules only add: what was read so far may be enough to say that everybody is admitted, and never that nobody is.
@@ -164,7 +164,7 @@ func (s *scan) firewall(ctx context.Context, f *modelv1.CloudFact, version strin
 		f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(world)
 		open(f, world, "its firewall rules admit the whole internet")
 	}
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 // firewallRule reads one rule (Microsoft.Sql, Microsoft.DBforPostgreSQL and Microsoft.DBforMySQL, FirewallRule).
@@ -213,7 +213,7 @@ func readDocuments(s *scan, r *row) error {
 	all = all || public && space.World()
 	f.Settings[cloud.SettingPubliclyAccessible], f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(public), rest.YesNo(all)
 	open(f, all, "its firewall admits the whole internet")
-	return s.emit(cloud.Resource{Fact: f, Names: public})
+	return s.Emit(cloud.Resource{Fact: f, Names: public})
 }
 
 // readRedis reads a cache. Its rules are resources of their own and not asked for: who has none admits everybody.
@@ -234,7 +234,7 @@ func readRedis(s *scan, r *row) error {
 	public := !disabled(p.Net) && p.Own == ""
 	f.Settings[cloud.SettingEngine], f.Settings[cloud.SettingPlainHTTP] = "redis", rest.YesNo(p.Plain)
 	f.Settings[cloud.SettingPubliclyAccessible] = rest.YesNo(public)
-	return s.emit(cloud.Resource{Fact: f, Names: public})
+	return s.Emit(cloud.Resource{Fact: f, Names: public})
 }
 
 func readVault(s *scan, r *row) error {
@@ -251,7 +251,7 @@ func readVault(s *scan, r *row) error {
 	public := !disabled(p.Net)
 	f.Settings[cloud.SettingPubliclyAccessible], f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(public), rest.YesNo(public && p.ACL.admits())
 	open(f, public && p.ACL.admits(), "its network rules admit the whole internet")
-	return s.emit(cloud.Resource{Fact: f, Names: public})
+	return s.Emit(cloud.Resource{Fact: f, Names: public})
 }
 
 func readRegistry(s *scan, r *row) error {
@@ -271,5 +271,5 @@ func readRegistry(s *scan, r *row) error {
 	f.Settings[cloud.SettingPubliclyAccessible], f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(public), rest.YesNo(public && p.Rules.admits())
 	f.Settings[cloud.SettingAnonymous], f.Settings["admin-user"] = rest.YesNo(p.Anonymous), rest.YesNo(p.Admin)
 	open(f, public && p.Rules.admits(), "its network rules admit the whole internet")
-	return s.emit(cloud.Resource{Fact: f, Names: public})
+	return s.Emit(cloud.Resource{Fact: f, Names: public})
 }

@@ -38,7 +38,7 @@ func readZone(s *scan, r *row) error {
 	f := r.fact()
 	f.Hostnames, f.PointsTo = rest.Hosts(r.Name), rest.Hosts(p.Servers...)
 	s.zones = append(s.zones, zone{id: f.GetId(), name: rest.Name(r.Name), region: r.Location})
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 // records reads the records of all zones.
@@ -49,9 +49,9 @@ func (s *scan) records(ctx context.Context) error {
 			if err != nil || r == nil {
 				return err
 			}
-			return s.emit(s.record(r))
+			return s.Emit(s.record(r))
 		})
-		if err := s.gap(err, typeRecord+"/read"); err != nil {
+		if err := s.Gap(err, typeRecord+"/read"); err != nil {
 			return err
 		}
 	}
@@ -128,7 +128,7 @@ func (s *scan) record(r *record) cloud.Resource {
 	f := (&row{ID: r.id, Name: r.name, Type: typeRecord, Location: r.zone.region}).fact()
 	f.Hostnames, f.PointsTo = []string{r.name}, r.values
 	f.Settings["record"] = r.kind
-	if why := s.held.Dangling("azure", r.values, givenNames); why != "" && !r.alias && s.whole {
+	if why := s.Held.Dangling("azure", r.values, givenNames); why != "" && !r.alias && s.whole {
 		f.Settings[cloud.SettingDangling] = why
 	}
 	return cloud.Resource{Fact: f, Names: !strings.HasPrefix(r.name, "*.")}

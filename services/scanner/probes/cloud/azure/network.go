@@ -2,6 +2,7 @@ package azure
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -122,46 +123,37 @@ func readMachine(s *scan, r *row) error {
 // join puts the network together and hands it over.
 func (s *scan) join() error {
 	n := &s.network
-	for _, key := range sorted(n.addresses) {
+	for _, key := range slices.Sorted(maps.Keys(n.addresses)) {
 		if a := n.addresses[key]; a.Used.ID == "" && a.NAT.ID == "" {
-			s.held.Idle([]string{a.IP})
+			s.Held.Idle([]string{a.IP})
 		}
-		if err := s.emit(n.addresses[key].resource()); err != nil {
+		if err := s.Emit(n.addresses[key].resource()); err != nil {
 			return err
 		}
 	}
 	for _, m := range n.machines {
-		if err := s.emit(n.machine(m)); err != nil {
+		if err := s.Emit(n.machine(m)); err != nil {
 			return err
 		}
 	}
-	for _, key := range sorted(n.groups) {
+	for _, key := range slices.Sorted(maps.Keys(n.groups)) {
 		g := n.groups[key]
 		if !g.all {
-			_ = s.gap(rest.Broken("a group has more rules than are weighed"), g.row.Type+"/read") // nil: nothing was emitted
+			_ = s.Gap(rest.Broken("a group has more rules than are weighed"), g.row.Type+"/read") // nil: nothing was emitted
 		}
 		if len(g.open) == 0 {
 			continue
 		}
-		if err := s.emit(n.group(g)); err != nil {
+		if err := s.Emit(n.group(g)); err != nil {
 			return err
 		}
 	}
 	for _, b := range n.balancers {
-		if err := s.emit(n.balancer(b)); err != nil {
+		if err := s.Emit(n.balancer(b)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func sorted[T any](m map[string]T) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // resource is an address by itself. One that nothing uses is paid for, and whoever takes it next answers for the names that lead to it.

@@ -3,7 +3,6 @@ package azure
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -67,67 +66,37 @@ func kinds() map[string]kind {
 
 // scan is one reading of a subscription.
 type scan struct {
+	*rest.Filing
+
 	session *session
 	kinds   map[string]kind
-	held    rest.Held
 	network network
 	zones   []zone
 	// later are the questions to single resources, after the inventory.
 	later []func(context.Context) error
 	// whole says that all resources were read: without that nothing is said to be missing.
 	whole bool
-
-	mu   sync.Mutex
-	send func(cloud.Resource) error
-	gaps []cloud.Gap
 }
 
 func newScan(s *session, emit func(cloud.Resource) error) *scan {
-	return &scan{session: s, kinds: kinds(), send: emit, network: newNetwork()}
+	return &scan{session: s, kinds: kinds(), Filing: rest.NewFiling(emit), network: newNetwork()}
 }
 
 // run reads everything. The error is of emit.
 func (s *scan) run(ctx context.Context) ([]cloud.Gap, error) {
 	s.permissions(ctx)
 	if err := s.inventory(ctx); err != nil {
-		return s.gaps, err
+		return s.Gaps(), err
 	}
-	s.whole = len(s.gaps) == 0
+	s.whole = len(s.Gaps()) == 0
 	if err := s.join(); err != nil {
-		return s.gaps, err
+		return s.Gaps(), err
 	}
 	if err := s.ask(ctx); err != nil {
-		return s.gaps, err
+		return s.Gaps(), err
 	}
-	return s.gaps, s.records(ctx)
-}
-
-// emitted is an error of emit, which ends the reading.
-type emitted struct{ error }
-
-func (e emitted) Unwrap() error { return e.error }
-
-// emit hands over one resource and notes what it holds.
-func (s *scan) emit(r cloud.Resource) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held.Add(r.Fact.GetHostnames(), r.Fact.GetAddresses())
-	if err := s.send(r); err != nil {
-		return emitted{err}
-	}
-	return nil
-}
-
-// gap notes what could not be read; an error of emit is passed on.
-func (s *scan) gap(err error, api string) error {
-	var stop emitted
-	if err == nil || errors.As(err, &stop) {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.gaps = append(s.gaps, rest.Gap(err, api, ""))
-	return nil
+	err := s.records(ctx)
+	return s.Gaps(), err
 }
 
 // permissions makes a gap of a role that does not read the whole subscription: Resource Graph leaves out what the caller may not read.
@@ -141,9 +110,9 @@ func (s *scan) permissions(ctx context.Context) {
 		}
 	}
 	if err != nil {
-		_ = s.gap(err, api) // nil: nothing was emitted
+		_ = s.Gap(err, api) // nil: nothing was emitted
 	} else if !all {
-		s.gaps = append(s.gaps, cloud.Gap{API: api, Why: cloud.GapDenied, Detail: "only a part of the subscription is shown"})
+		s.Lack(cloud.Gap{API: api, Why: cloud.GapDenied, Detail: "only a part of the subscription is shown"})
 	}
 }
 
@@ -177,9 +146,9 @@ func (s *scan) inventory(ctx context.Context) error {
 		return s.graphRequest(query), nil
 	})
 	for name := range bad {
-		_ = s.gap(rest.Broken("some of them are not as documented"), name+"/read") // nil: nothing was emitted
+		_ = s.Gap(rest.Broken("some of them are not as documented"), name+"/read") // nil: nothing was emitted
 	}
-	return s.gap(err, api)
+	return s.Gap(err, api)
 }
 
 // row reads one resource. One that is not as documented is counted.
@@ -195,8 +164,7 @@ func (s *scan) row(raw json.RawMessage, bad map[string]int) error {
 	}
 	r.Type = k.name
 	err := k.read(s, r)
-	var stop emitted
-	if errors.As(err, &stop) {
+	if rest.Ends(err) {
 		return err
 	}
 	if err != nil {

@@ -133,7 +133,7 @@ func readSite(s *scan, r *row) error {
 	f.Settings[cloud.SettingPlainHTTP] = rest.YesNo(!p.Only)
 	f.Settings[cloud.SettingInstanceProfile] = cmp.Or(r.Identity.Type, cloud.None)
 	f.Settings[settingState] = strings.ToLower(p.State)
-	s.held.Add(f.GetHostnames(), append(strings.Split(p.Possible, ","), p.Shared))
+	s.Held.Add(f.GetHostnames(), append(strings.Split(p.Possible, ","), p.Shared))
 	s.later = append(s.later, func(ctx context.Context) error {
 		return s.site(ctx, f, !disabled(p.Network) && strings.EqualFold(p.State, "Running"))
 	})
@@ -151,7 +151,7 @@ func (s *scan) site(ctx context.Context, f *modelv1.CloudFact, reachable bool) e
 		open, err = siteConfig(body, f)
 	}
 	if err != nil {
-		if err := s.gap(err, "Microsoft.Web/sites/config/read"); err != nil {
+		if err := s.Gap(err, "Microsoft.Web/sites/config/read"); err != nil {
 			return err
 		}
 	} else {
@@ -160,7 +160,7 @@ func (s *scan) site(ctx context.Context, f *modelv1.CloudFact, reachable bool) e
 			f.Public, f.PublicReason = true, "it runs, and its access rules admit the internet"
 		}
 	}
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 // restriction is a rule of App Service (Microsoft.Web, IpSecurityRestriction): the first that fits decides, and where there are rules, who
@@ -223,10 +223,10 @@ func readStaticSite(s *scan, r *row) error {
 		return err
 	}
 	f := r.fact()
-	s.held.Add(nil, []string{p.Shared})
+	s.Held.Add(nil, []string{p.Shared})
 	f.Hostnames = plainNames(append(p.Custom, p.Default))
 	open(f, !disabled(p.Network), "a static site answers everybody")
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 // readFrontDoor reads a Front Door of the classic kind.
@@ -268,7 +268,7 @@ func readFrontDoor(s *scan, r *row) error {
 		}
 	}
 	open(f, !disabled(p.State), "a content network answers everybody")
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 // readEndpoint reads an endpoint of Front Door or of the older content network, or a name of the owner's before one.
@@ -299,7 +299,7 @@ func readEndpoint(s *scan, r *row) error {
 		f.PointsTo = append(f.PointsTo, rest.Hosts(o.Properties.Name)...)
 	}
 	open(f, !disabled(p.State), "a content network answers everybody")
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 func readTraffic(s *scan, r *row) error {
@@ -323,7 +323,7 @@ func readTraffic(s *scan, r *row) error {
 		f.PointsTo = append(f.PointsTo, rest.Hosts(e.Properties.Target)...)
 	}
 	open(f, !disabled(p.Status), "its name is answered for everybody")
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 func readAPI(s *scan, r *row) error {
@@ -351,7 +351,7 @@ func readAPI(s *scan, r *row) error {
 	public := !strings.EqualFold(p.Kind, "Internal") && !disabled(p.Network)
 	f.Settings[cloud.SettingPubliclyAccessible] = rest.YesNo(public)
 	open(f, public, "its gateway is on the internet")
-	return s.emit(cloud.Resource{Fact: f, Names: public})
+	return s.Emit(cloud.Resource{Fact: f, Names: public})
 }
 
 func readContainerApp(s *scan, r *row) error {
@@ -387,7 +387,7 @@ func readContainerApp(s *scan, r *row) error {
 	f.Settings[cloud.SettingPlainHTTP] = rest.YesNo(in.Insecure)
 	f.Settings[cloud.SettingPubliclyAccessible], f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(in.External), rest.YesNo(in.External && admits)
 	open(f, in.External && admits, "its ingress is external")
-	return s.emit(cloud.Resource{Fact: f, Names: in.External})
+	return s.Emit(cloud.Resource{Fact: f, Names: in.External})
 }
 
 // readEnvironment notes the address of an environment of container apps, which records may lead to.
@@ -398,7 +398,7 @@ func readEnvironment(s *scan, r *row) error {
 	if err := json.Unmarshal(r.Properties, &p); err != nil {
 		return err
 	}
-	s.held.Add(nil, []string{p.IP})
+	s.Held.Add(nil, []string{p.IP})
 	return nil
 }
 
@@ -420,7 +420,7 @@ func readContainers(s *scan, r *row) error {
 	f, public := r.fact(), strings.EqualFold(p.Address.Type, "Public")
 	f.Settings[cloud.SettingPubliclyAccessible] = rest.YesNo(public)
 	if !public {
-		return s.emit(cloud.Resource{Fact: f})
+		return s.Emit(cloud.Resource{Fact: f})
 	}
 	if _, err := netip.ParseAddr(p.Address.IP); err == nil {
 		f.Addresses = []string{p.Address.IP}
@@ -433,7 +433,7 @@ func readContainers(s *scan, r *row) error {
 	}
 	f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(len(f.GetIngress()) > 0)
 	open(f, true, "its containers have a public address")
-	return s.emit(cloud.Resource{Fact: f, Dedicated: true, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Dedicated: true, Names: true})
 }
 
 func readCluster(s *scan, r *row) error {
@@ -460,5 +460,5 @@ func readCluster(s *scan, r *row) error {
 		f.Hostnames = rest.Hosts(p.Name)
 	}
 	open(f, all, "its API server answers the whole internet")
-	return s.emit(cloud.Resource{Fact: f, Names: public})
+	return s.Emit(cloud.Resource{Fact: f, Names: public})
 }

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Key is the secret key of the process's own credentials, which must be in nothing that leaves the provider.
-const Key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" //nolint:gosec // of the documents of AWS
+// Key is the secret key of the process's own credentials, one of the documents of AWS, which must be in nothing that leaves the provider.
+const Key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
 // AWS answers as the documents of AWS say, for one account. Answers of a test come first, then those of Next, then those of an empty account.
 // It is safe for concurrent use, but for Next, which is set before the first request.

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
-	"github.com/riskprofiler/riskprofiler/platform/target"
-	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/rest"
 )
 
@@ -29,18 +27,6 @@ const (
 type credential struct {
 	email, keyID string
 	key          *rsa.PrivateKey
-}
-
-// credentialOf reads what the tenant has stored.
-func credentialOf(ctx context.Context, env probes.Env) (*credential, error) {
-	if env.Credential == nil {
-		return nil, fault.New(fault.FailedPrecondition, "this scanner reads no credentials of tenants")
-	}
-	text, err := env.Credential(ctx, target.Google)
-	if err != nil {
-		return nil, err
-	}
-	return parseCredential([]byte(text))
 }
 
 // parseCredential reads the file of a service account's key (cloud.google.com/iam/docs/keys-create-delete). Its token_uri and the like

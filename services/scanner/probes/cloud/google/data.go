@@ -64,8 +64,8 @@ func readBucket(s *scan, a *asset) error {
 		}
 	}
 	open(f, read || list || write, "everybody may read, list or write what is in it")
-	s.held.Add([]string{p.Name + ".storage.googleapis.com"}, nil)
-	return s.emit(cloud.Resource{Fact: f})
+	s.Held.Add([]string{p.Name + ".storage.googleapis.com"}, nil)
+	return s.Emit(cloud.Resource{Fact: f})
 }
 
 // readSQL reads an instance of Cloud SQL (sqladmin v1, instances).
@@ -108,7 +108,7 @@ func readSQL(s *scan, a *asset) error {
 	plain := ip.SSL == "ALLOW_UNENCRYPTED_AND_ENCRYPTED" || (ip.SSL == "" || ip.SSL == "SSL_MODE_UNSPECIFIED") && !ip.Must
 	f.Settings["plain-connections"] = rest.YesNo(plain)
 	open(f, all, "it has a public address, and its authorized networks are the whole internet")
-	return s.emit(cloud.Resource{Fact: f, Dedicated: true})
+	return s.Emit(cloud.Resource{Fact: f, Dedicated: true})
 }
 
 // readRepository reads a repository of images and packages.
@@ -127,5 +127,5 @@ func readRepository(s *scan, a *asset) error {
 		set[cloud.SettingAnonymous] = rest.YesNo(anybody)
 	}
 	open(f, anybody, "everybody may pull from it")
-	return s.emit(cloud.Resource{Fact: f})
+	return s.Emit(cloud.Resource{Fact: f})
 }

@@ -86,7 +86,7 @@ func (p *Provider) Inventory(ctx context.Context, env probes.Env, account string
 // enter reads the project with the tenant's credential, as the account that was named for it. Where a proof was made, the project has to
 // carry it still.
 func (p *Provider) enter(ctx context.Context, env probes.Env, project string, access *modelv1.CloudAccess) (*session, error) {
-	c, err := credentialOf(ctx, env)
+	c, err := rest.Credential(ctx, env, target.Google, parseCredential)
 	if err != nil {
 		return nil, err
 	}

@@ -100,5 +100,5 @@ func (s *scan) shared(name string, g *grants) error {
 		}
 	}
 	open(f, len(g.roles) > 0, "its policy names everybody")
-	return s.emit(cloud.Resource{Fact: f})
+	return s.Emit(cloud.Resource{Fact: f})
 }

@@ -55,10 +55,10 @@ func readAddress(s *scan, a *asset) error {
 	}
 	used := p.Status == "IN_USE" || len(p.Users) > 0
 	if !used {
-		s.held.Idle([]string{p.Address})
+		s.Held.Idle([]string{p.Address})
 	}
 	f.Settings[cloud.SettingAttached] = rest.YesNo(used)
-	return s.emit(cloud.Resource{Fact: f, Dedicated: true})
+	return s.Emit(cloud.Resource{Fact: f, Dedicated: true})
 }
 
 // instance is a virtual machine (compute v1, instances).
@@ -203,9 +203,9 @@ func (s *scan) joinNetwork() error {
 	for _, i := range n.instances {
 		r, all := n.instance(i)
 		if !all {
-			_ = s.gap(rest.Broken("a network has more rules than are weighed"), "compute.firewalls.list") // nil: nothing was emitted
+			_ = s.Gap(rest.Broken("a network has more rules than are weighed"), "compute.firewalls.list") // nil: nothing was emitted
 		}
-		if err := s.emit(r); err != nil {
+		if err := s.Emit(r); err != nil {
 			return err
 		}
 	}
@@ -218,12 +218,12 @@ func (s *scan) joinNetwork() error {
 		fact.Ingress, fact.PointsTo = rest.Ingress(f.spans), append(slices.Clone(f.Targets), relative(f.Network))
 		fact.Settings[cloud.SettingAttachedPublic] = rest.YesNo(public)
 		open(fact, public, "it admits the internet to an instance with a public address")
-		if err := s.emit(cloud.Resource{Fact: fact}); err != nil {
+		if err := s.Emit(cloud.Resource{Fact: fact}); err != nil {
 			return err
 		}
 	}
 	for _, f := range n.forwards {
-		if err := s.emit(n.forward(f)); err != nil {
+		if err := s.Emit(n.forward(f)); err != nil {
 			return err
 		}
 	}
@@ -437,7 +437,7 @@ func readZone(s *scan, a *asset) error {
 	}
 	f := a.fact()
 	f.Hostnames, f.PointsTo = rest.Hosts(p.DNS), rest.Hosts(p.Servers...)
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 // maxRecords bounds the records that are kept until it is known what the project holds.
@@ -479,7 +479,7 @@ func (s *scan) record(r *record, whole bool) cloud.Resource {
 	f.Name = rest.Name(r.Name)
 	f.Hostnames, f.PointsTo = rest.Hosts(r.Name), r.values
 	f.Settings["record"] = r.Type
-	if why := s.held.Dangling("google", r.values, givenNames); why != "" && whole {
+	if why := s.Held.Dangling("google", r.values, givenNames); why != "" && whole {
 		f.Settings[cloud.SettingDangling] = why
 	}
 	return cloud.Resource{Fact: f, Names: !strings.HasPrefix(f.GetName(), "*.")}

@@ -3,7 +3,7 @@ package google
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -51,9 +51,10 @@ func kinds() map[string]kind {
 
 // scan is one reading of a project.
 type scan struct {
+	*rest.Filing
+
 	session  *session
 	kinds    map[string]kind
-	held     rest.Held
 	network  network
 	zones    map[string]bool // private ones, by their names and numbers
 	records  []*record
@@ -61,36 +62,10 @@ type scan struct {
 	project  grants
 	// granted says that policies were read: without them nothing is said to be closed.
 	granted bool
-
-	send func(cloud.Resource) error
-	gaps []cloud.Gap
 }
 
 func newScan(s *session, emit func(cloud.Resource) error) *scan {
-	return &scan{session: s, kinds: kinds(), zones: map[string]bool{}, policies: map[string]*grants{}, send: emit}
-}
-
-// emitted is an error of emit, which ends the reading.
-type emitted struct{ error }
-
-func (e emitted) Unwrap() error { return e.error }
-
-func (s *scan) emit(r cloud.Resource) error {
-	s.held.Add(r.Fact.GetHostnames(), r.Fact.GetAddresses())
-	if err := s.send(r); err != nil {
-		return emitted{err}
-	}
-	return nil
-}
-
-// gap notes what could not be read; an error of emit is passed on.
-func (s *scan) gap(err error, api string) error {
-	var stop emitted
-	if err == nil || errors.As(err, &stop) {
-		return err
-	}
-	s.gaps = append(s.gaps, rest.Gap(err, api, ""))
-	return nil
+	return &scan{session: s, kinds: kinds(), zones: map[string]bool{}, policies: map[string]*grants{}, Filing: rest.NewFiling(emit)}
 }
 
 // run reads policies first, which say what everybody may do, then resources, then puts together what belongs together.
@@ -98,8 +73,8 @@ func (s *scan) run(ctx context.Context) ([]cloud.Gap, error) {
 	types := append([]string{typeProject}, publishable...)
 	err := s.list(ctx, "IAM_POLICY", types, s.policy)
 	s.granted = err == nil
-	if err := s.gap(err, "cloudasset.assets.listIamPolicy"); err != nil {
-		return s.gaps, err
+	if err := s.Gap(err, "cloudasset.assets.listIamPolicy"); err != nil {
+		return s.Gaps(), err
 	}
 	types = types[:0]
 	for name := range s.kinds {
@@ -109,12 +84,13 @@ func (s *scan) run(ctx context.Context) ([]cloud.Gap, error) {
 	bad := map[string]int{}
 	err = s.list(ctx, "RESOURCE", types, func(a *asset) error { return s.resource(a, bad) })
 	for name := range bad {
-		_ = s.gap(rest.Broken("some of them are not as documented"), name) // nil: nothing was emitted
+		_ = s.Gap(rest.Broken("some of them are not as documented"), name) // nil: nothing was emitted
 	}
-	if err := s.gap(err, "cloudasset.assets.listResource"); err != nil {
-		return s.gaps, err
+	if err := s.Gap(err, "cloudasset.assets.listResource"); err != nil {
+		return s.Gaps(), err
 	}
-	return s.gaps, s.join(err == nil && len(bad) == 0)
+	err = s.join(err == nil && len(bad) == 0)
+	return s.Gaps(), err
 }
 
 // list reads all assets of some types.
@@ -168,8 +144,7 @@ func (s *scan) resource(a *asset, bad map[string]int) error {
 		return nil
 	}
 	err := k.read(s, a)
-	var stop emitted
-	if errors.As(err, &stop) {
+	if rest.Ends(err) {
 		return err
 	}
 	if err != nil {
@@ -183,28 +158,19 @@ func (s *scan) join(whole bool) error {
 	if err := s.joinNetwork(); err != nil {
 		return err
 	}
-	for _, name := range sorted(s.policies) {
+	for _, name := range slices.Sorted(maps.Keys(s.policies)) {
 		if err := s.shared(name, s.policies[name]); err != nil {
 			return err
 		}
 	}
 	for _, r := range s.records {
 		if !s.private(r.zone) {
-			if err := s.emit(s.record(r, whole)); err != nil {
+			if err := s.Emit(s.record(r, whole)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-func sorted[T any](m map[string]T) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // decode reads a resource's data.

@@ -44,7 +44,7 @@ func readRun(s *scan, a *asset) error {
 	f.Settings[cloud.SettingPubliclyAccessible] = rest.YesNo(reachable)
 	s.authorizer(f.GetSettings(), anybody)
 	open(f, reachable && anybody, "its ingress takes all traffic, and everybody may call it")
-	return s.emit(cloud.Resource{Fact: f, Names: reachable})
+	return s.Emit(cloud.Resource{Fact: f, Names: reachable})
 }
 
 // authorizer notes who may call. Without policies only that everybody may is known.
@@ -86,16 +86,16 @@ func readFunction(s *scan, a *asset) error {
 	}
 	names := rest.Hosts(texts...)
 	if strings.HasPrefix(ingress, "ALLOW_INTERNAL") {
-		s.held.Add(names, nil)
+		s.Held.Add(names, nil)
 		f.Settings[cloud.SettingPubliclyAccessible] = cloud.No
-		return s.emit(cloud.Resource{Fact: f})
+		return s.Emit(cloud.Resource{Fact: f})
 	}
 	f.Hostnames = names
 	anybody := has(s.everybody(a.Name), "cloudfunctions.invoker", "run.invoker", "cloudfunctions.admin", "cloudfunctions.developer", "owner", "editor")
 	f.Settings[cloud.SettingPubliclyAccessible] = rest.YesNo(len(names) > 0)
 	s.authorizer(f.GetSettings(), anybody)
 	open(f, len(names) > 0 && anybody, "its ingress takes all traffic, and everybody may call it")
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 // readApplication reads App Engine (appengine v1, apps).
@@ -116,7 +116,7 @@ func readApplication(s *scan, a *asset) error {
 		f.Settings[cloud.SettingAuthorizer] = "IAP"
 	}
 	open(f, serving && !p.Proxy.Enabled, "App Engine answers everybody")
-	return s.emit(cloud.Resource{Fact: f, Names: serving})
+	return s.Emit(cloud.Resource{Fact: f, Names: serving})
 }
 
 func readAPIGateway(s *scan, a *asset) error {
@@ -129,7 +129,7 @@ func readAPIGateway(s *scan, a *asset) error {
 	f := a.fact()
 	f.Hostnames = rest.Hosts(p.Name)
 	open(f, true, "its gateway is on the internet")
-	return s.emit(cloud.Resource{Fact: f, Names: true})
+	return s.Emit(cloud.Resource{Fact: f, Names: true})
 }
 
 // readCluster reads a cluster of Kubernetes Engine (container v1, clusters). Its API server has an address, a name that goes through
@@ -190,5 +190,5 @@ func readCluster(s *scan, a *asset) error {
 	f.Settings[cloud.SettingPubliclyAccessible] = rest.YesNo(public || p.Control.DNS.Open)
 	f.Settings[cloud.SettingOpenToWorld] = rest.YesNo(all)
 	open(f, all, "its API server answers the whole internet")
-	return s.emit(cloud.Resource{Fact: f, Dedicated: true, Names: p.Control.DNS.Open})
+	return s.Emit(cloud.Resource{Fact: f, Dedicated: true, Names: p.Control.DNS.Open})
 }
