@@ -14,6 +14,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/policy"
 )
 
 const (
@@ -41,11 +42,11 @@ func (r *regional) restAPI(ctx context.Context, client *apigateway.Client, a typ
 	f := r.fact(cloud.TypeRestAPI, "arn:"+r.name+":apigateway:"+r.region+"::/restapis/"+id, aws.ToString(a.Name))
 	f.Tags, f.Created = a.Tags, stamp(a.CreatedDate)
 	private := a.EndpointConfiguration != nil && slices.Contains(a.EndpointConfiguration.Types, types.EndpointTypePrivate)
-	policy, err := judgePolicy(unescape(aws.ToString(a.Policy)))
+	judged, err := policy.Judge(unescape(aws.ToString(a.Policy)))
 	if err != nil {
 		r.gap(cloud.Gap{API: apiGET, Region: r.region, Why: failedGap, Detail: err.Error()})
 	} else {
-		policy.fill(f.Settings)
+		judged.Fill(f.Settings)
 	}
 	if !a.DisableExecuteApiEndpoint {
 		f.Hostnames = []string{id + ".execute-api." + r.region + "." + r.suffix()}
@@ -69,7 +70,7 @@ func (r *regional) restAPI(ctx context.Context, client *apigateway.Client, a typ
 			}
 		}
 	})
-	if f.Public = !private && policy.state != cloud.PolicyRestricted; f.GetPublic() {
+	if f.Public = !private && judged.State != cloud.PolicyRestricted; f.GetPublic() {
 		f.PublicReason = "its endpoint is not private, and no policy narrows who may call"
 	}
 	if routes {

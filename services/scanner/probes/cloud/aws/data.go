@@ -15,6 +15,7 @@ import (
 	redshifttypes "github.com/aws/aws-sdk-go-v2/service/redshift/types"
 
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/policy"
 )
 
 // readWarehouses reads the clusters of data warehouses.
@@ -79,11 +80,11 @@ func (r *regional) search(d searchtypes.DomainStatus) {
 			f.Hostnames = append(f.Hostnames, strings.ToLower(e))
 		}
 	}
-	policy, err := judgePolicy(aws.ToString(d.AccessPolicies))
+	judged, err := policy.Judge(aws.ToString(d.AccessPolicies))
 	if err != nil {
 		r.gap(cloud.Gap{API: "es:DescribeDomains", Region: r.region, Why: failedGap, Detail: err.Error()})
 	} else {
-		policy.fill(f.Settings)
+		judged.Fill(f.Settings)
 	}
 	if o := d.DomainEndpointOptions; o != nil {
 		f.Settings[cloud.SettingPlainHTTP] = yes(!aws.ToBool(o.EnforceHTTPS))
@@ -91,16 +92,16 @@ func (r *regional) search(d searchtypes.DomainStatus) {
 			f.Hostnames = append(f.Hostnames, strings.ToLower(*o.CustomEndpoint))
 		}
 		// docs.aws.amazon.com/opensearch-service/latest/APIReference/API_DomainEndpointOptions.html
-		switch policy := string(o.TLSSecurityPolicy); {
-		case strings.Contains(policy, "TLS-1-0"):
+		switch security := string(o.TLSSecurityPolicy); {
+		case strings.Contains(security, "TLS-1-0"):
 			f.Settings[cloud.SettingMinimumTLS] = cloud.TLS10
-		case strings.Contains(policy, "TLS-1-2"):
+		case strings.Contains(security, "TLS-1-2"):
 			f.Settings[cloud.SettingMinimumTLS] = cloud.TLS12
 		}
 	}
 	protected := d.AdvancedSecurityOptions != nil && aws.ToBool(d.AdvancedSecurityOptions.Enabled)
-	f.Settings[cloud.SettingAnonymous] = yes(!protected && policy.state == cloud.PolicyPublic)
-	if f.Public = outside && policy.state == cloud.PolicyPublic; f.GetPublic() {
+	f.Settings[cloud.SettingAnonymous] = yes(!protected && judged.State == cloud.PolicyPublic)
+	if f.Public = outside && judged.State == cloud.PolicyPublic; f.GetPublic() {
 		f.PublicReason = "it is in no private network, and its policy lets anybody in"
 	}
 	r.add(cloud.Resource{Fact: f, Names: outside, Partly: err != nil})

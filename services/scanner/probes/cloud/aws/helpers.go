@@ -8,6 +8,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/policy"
 )
 
 // parallelItems is how many resources of one listing are asked about at a time.
@@ -42,25 +43,25 @@ func orNone(text string) string {
 }
 
 // byPolicy files a resource whose own policy lets anybody in. One whose policy does not is nothing that the outside sees.
-func (r *regional) byPolicy(kind, id, name, policy string, p place) {
-	v, err := judgePolicy(policy)
+func (r *regional) byPolicy(kind, id, name, text string, p place) {
+	v, err := policy.Judge(text)
 	if err != nil {
 		r.gap(cloud.Gap{API: p.api, Region: p.region, Why: failedGap, Detail: err.Error()})
 		return
 	}
-	if v.state != cloud.PolicyPublic {
+	if v.State != cloud.PolicyPublic {
 		return
 	}
 	f := r.fact(kind, id, name)
-	v.fill(f.Settings)
+	v.Fill(f.Settings)
 	f.Public, f.PublicReason = true, publicPolicy(v)
 	r.add(cloud.Resource{Fact: f})
 }
 
-func publicPolicy(v verdict) string {
+func publicPolicy(v policy.Verdict) string {
 	const shown = 3
 	text := "its policy lets anybody do "
-	for i, a := range v.actions {
+	for i, a := range v.Actions {
 		switch {
 		case i == shown:
 			return text + " and more"

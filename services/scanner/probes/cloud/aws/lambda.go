@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/policy"
 )
 
 // absent is the code for "there is none" of most services.
@@ -27,10 +28,10 @@ func readFunctions(ctx context.Context, r *regional) {
 func (r *regional) function(ctx context.Context, client *lambda.Client, c types.FunctionConfiguration) {
 	name, arn := aws.ToString(c.FunctionName), aws.ToString(c.FunctionArn)
 	out, ok := call(ctx, r.inventory, r.at("lambda:GetPolicy"), client.GetPolicy, &lambda.GetPolicyInput{FunctionName: c.FunctionName}, absent)
-	policy := verdict{state: cloud.PolicyNone}
+	judged := policy.Verdict{State: cloud.PolicyNone}
 	if ok && out != nil {
 		var err error
-		if policy, err = judgePolicy(aws.ToString(out.Policy)); err != nil {
+		if judged, err = policy.Judge(aws.ToString(out.Policy)); err != nil {
 			r.gap(cloud.Gap{API: "lambda:GetPolicy", Region: r.region, Why: failedGap, Detail: err.Error()})
 		}
 	}
@@ -40,21 +41,21 @@ func (r *regional) function(ctx context.Context, client *lambda.Client, c types.
 		func(out *lambda.ListFunctionUrlConfigsOutput) {
 			for _, u := range out.FunctionUrlConfigs {
 				urls = true
-				r.functionURL(name, u, policy, ok)
+				r.functionURL(name, u, judged, ok)
 			}
 		})
 	// A policy for the URL is told of with the URL; anything else that anybody may do is the function's own affair.
-	if policy.state == cloud.PolicyPublic && (!urls || policy.permits("lambda:InvokeFunction")) {
+	if judged.State == cloud.PolicyPublic && (!urls || judged.Permits("lambda:InvokeFunction")) {
 		f := r.fact(cloud.TypeFunction, arn, name)
-		policy.fill(f.Settings)
-		f.Public, f.PublicReason = true, publicPolicy(policy)
+		judged.Fill(f.Settings)
+		f.Public, f.PublicReason = true, publicPolicy(judged)
 		r.add(cloud.Resource{Fact: f})
 	}
 }
 
 // functionURL files a URL. One without authorization answers anybody as soon as the policy permits that, which the console writes by
 // itself (docs.aws.amazon.com/lambda/latest/dg/urls-auth.html).
-func (r *regional) functionURL(name string, u types.FunctionUrlConfig, policy verdict, known bool) {
+func (r *regional) functionURL(name string, u types.FunctionUrlConfig, judged policy.Verdict, known bool) {
 	f := r.fact(cloud.TypeFunctionURL, aws.ToString(u.FunctionArn)+"/url", name)
 	if at, err := url.Parse(aws.ToString(u.FunctionUrl)); err == nil && at.Hostname() != "" {
 		f.Hostnames = []string{strings.ToLower(at.Hostname())}
@@ -64,8 +65,8 @@ func (r *regional) functionURL(name string, u types.FunctionUrlConfig, policy ve
 		f.Settings[cloud.SettingAuthorizer] = string(u.AuthType)
 	}
 	if known {
-		policy.fill(f.Settings)
-		f.Public = u.AuthType == types.FunctionUrlAuthTypeNone && policy.permits("lambda:InvokeFunctionUrl")
+		judged.Fill(f.Settings)
+		f.Public = u.AuthType == types.FunctionUrlAuthTypeNone && judged.Permits("lambda:InvokeFunctionUrl")
 	}
 	if f.GetPublic() {
 		f.PublicReason = "it asks for no authorization, and the function's policy lets anybody call it"

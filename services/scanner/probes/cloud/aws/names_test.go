@@ -2,7 +2,6 @@ package aws
 
 import (
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
@@ -50,25 +49,6 @@ func TestSecurityPolicies(t *testing.T) {
 			t.Errorf("%s: %q, want %q", policy, got, want)
 		}
 	}
-}
-
-func TestDomain(t *testing.T) {
-	for text, want := range map[string]string{
-		"WWW.Example.com.": "www.example.com", `\052.example.com.`: "*.example.com", `a\057b.example.com`: "a/b.example.com", `x\9`: `x\9`, `x\999y`: `x\999y`, "": "", ".": "",
-	} {
-		if got := domain(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
-func FuzzDomain(f *testing.F) {
-	f.Add(`\052.example.com.`)
-	f.Fuzz(func(t *testing.T, text string) {
-		if got := domain(text); len(got) > 4*len(text) || strings.HasSuffix(got, ".") && !strings.HasSuffix(text, "..") && !strings.Contains(text, `\056`) {
-			t.Errorf("%q: %q", text, got)
-		}
-	})
 }
 
 // What a record points to is lost only where everything of its kind was read and it is not there.

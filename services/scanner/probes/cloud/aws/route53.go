@@ -2,7 +2,6 @@ package aws
 
 import (
 	"context"
-	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -10,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
 
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/names"
 )
 
 // record is one record set of a public zone.
@@ -41,7 +41,7 @@ func (in *inventory) zone(ctx context.Context, client *route53.Client, z types.H
 	p := anywhere("route53:ListResourceRecordSets")
 	for n := 0; ; n++ {
 		if n == cloud.MaxPages {
-			in.gap(cloud.Gap{API: p.api, Why: cloud.GapCut, Detail: domain(aws.ToString(z.Name))})
+			in.gap(cloud.Gap{API: p.api, Why: cloud.GapCut, Detail: names.Domain(aws.ToString(z.Name))})
 			return
 		}
 		out, ok := call(ctx, in, p, client.ListResourceRecordSets, input)
@@ -65,39 +65,21 @@ func (in *inventory) record(zone string, set types.ResourceRecordSet) {
 	default:
 		return
 	}
-	r := record{zone: strings.TrimPrefix(zone, "/hostedzone/"), name: domain(aws.ToString(set.Name)), kind: string(set.Type)}
+	r := record{zone: strings.TrimPrefix(zone, "/hostedzone/"), name: names.Domain(aws.ToString(set.Name)), kind: string(set.Type)}
 	r.id = in.arn("route53", "", "hostedzone/"+r.zone+"/"+r.name+"/"+r.kind)
 	if id := aws.ToString(set.SetIdentifier); id != "" {
 		r.id += "/" + id
 	}
 	for _, v := range set.ResourceRecords {
-		r.values = append(r.values, domain(aws.ToString(v.Value)))
+		r.values = append(r.values, names.Domain(aws.ToString(v.Value)))
 	}
 	if set.AliasTarget != nil {
 		r.alias = true
-		r.values = append(r.values, domain(aws.ToString(set.AliasTarget.DNSName)))
+		r.values = append(r.values, names.Domain(aws.ToString(set.AliasTarget.DNSName)))
 	}
 	in.hold(func(h *holdings) {
 		if len(h.records) <= cloud.MaxResources {
 			h.records = append(h.records, r)
 		}
 	})
-}
-
-// domain is a name as Route 53 writes it, lower-case, without the final dot and with its escapes read
-// (docs.aws.amazon.com/Route53/latest/DeveloperGuide/DomainNameFormat.html: three octal digits after a backslash).
-func domain(name string) string {
-	name = strings.TrimSuffix(name, ".")
-	var out strings.Builder
-	for i := 0; i < len(name); i++ {
-		if name[i] == '\\' && i+3 < len(name) {
-			if n, err := strconv.ParseUint(name[i+1:i+4], 8, 8); err == nil {
-				out.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		out.WriteByte(name[i])
-	}
-	return strings.ToLower(out.String())
 }

@@ -15,6 +15,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/policy"
 )
 
 // parallelBuckets is how many buckets are read at a time.
@@ -102,15 +103,15 @@ func (in *inventory) bucket(ctx context.Context, b types.Bucket, account block) 
 	if own.known {
 		f.Settings[cloud.SettingAccessBlock] = own.state()
 	}
-	policy, hasPolicy := in.bucketPolicy(ctx, client, name)
+	judged, hasPolicy := in.bucketPolicy(ctx, client, name)
 	if hasPolicy {
-		policy.fill(f.Settings)
+		judged.Fill(f.Settings)
 	}
 	grants, hasGrants := in.bucketGrants(ctx, client, name)
 	website := in.website(ctx, client, name)
 	f.Settings[cloud.SettingWebsite] = yes(website)
 	if hasPolicy && hasGrants && own.known && account.known {
-		judgeBucket(f, policy, grants, own, account)
+		judgeBucket(f, judged, grants, own, account)
 	}
 	f.Hostnames = []string{name + ".s3." + region + "." + in.suffix()}
 	if website {
@@ -141,16 +142,16 @@ func websiteHost(region, suffix string) string {
 }
 
 // judgeBucket says what anybody may do, after the blocks of bucket and account.
-func judgeBucket(f *modelv1.CloudFact, policy verdict, g grants, own, account block) {
+func judgeBucket(f *modelv1.CloudFact, judged policy.Verdict, g grants, own, account block) {
 	if own.keep || account.keep {
-		policy.actions = nil
+		judged.Actions = nil
 	}
 	if own.ignore || account.ignore {
 		g = grants{}
 	}
-	read := policy.permits("s3:GetObject")
-	list := policy.permits("s3:ListBucket") || g.read
-	write := policy.permits("s3:PutObject") || policy.permits("s3:DeleteObject") || policy.permits("s3:PutBucketPolicy") || g.write
+	read := judged.Permits("s3:GetObject")
+	list := judged.Permits("s3:ListBucket") || g.read
+	write := judged.Permits("s3:PutObject") || judged.Permits("s3:DeleteObject") || judged.Permits("s3:PutBucketPolicy") || g.write
 	f.Settings[cloud.SettingPublicRead], f.Settings[cloud.SettingPublicList], f.Settings[cloud.SettingPublicWrite] = yes(read), yes(list), yes(write)
 	var may []string
 	for _, one := range []struct {
@@ -161,10 +162,10 @@ func judgeBucket(f *modelv1.CloudFact, policy verdict, g grants, own, account bl
 			may = append(may, one.what)
 		}
 	}
-	if f.Public = len(may) > 0 || len(policy.actions) > 0; f.GetPublic() {
+	if f.Public = len(may) > 0 || len(judged.Actions) > 0; f.GetPublic() {
 		f.PublicReason = "its policy or its access list lets anybody " + strings.Join(may, ", ")
 		if len(may) == 0 {
-			f.PublicReason = "its policy lets anybody do " + strings.Join(policy.actions, ", ")
+			f.PublicReason = "its policy lets anybody do " + strings.Join(judged.Actions, ", ")
 		}
 	}
 }
@@ -185,25 +186,25 @@ func (in *inventory) ownBlock(ctx context.Context, client *s3.Client, name strin
 }
 
 // bucketPolicy judges the bucket's policy; where it lets anybody in, S3's own word decides.
-func (in *inventory) bucketPolicy(ctx context.Context, client *s3.Client, name string) (verdict, bool) {
+func (in *inventory) bucketPolicy(ctx context.Context, client *s3.Client, name string) (policy.Verdict, bool) {
 	out, ok := call(ctx, in, anywhere("s3:GetBucketPolicy"), client.GetBucketPolicy, &s3.GetBucketPolicyInput{Bucket: aws.String(name)}, "NoSuchBucketPolicy")
 	if !ok {
-		return verdict{}, false
+		return policy.Verdict{}, false
 	}
 	if out == nil {
-		return verdict{state: cloud.PolicyNone}, true
+		return policy.Verdict{State: cloud.PolicyNone}, true
 	}
-	v, err := judgePolicy(aws.ToString(out.Policy))
+	v, err := policy.Judge(aws.ToString(out.Policy))
 	if err != nil {
 		in.gap(cloud.Gap{API: "s3:GetBucketPolicy", Why: failedGap, Detail: err.Error()})
-		return verdict{}, false
+		return policy.Verdict{}, false
 	}
-	if v.state != cloud.PolicyPublic {
+	if v.State != cloud.PolicyPublic {
 		return v, true
 	}
 	status, ok := call(ctx, in, anywhere("s3:GetBucketPolicyStatus"), client.GetBucketPolicyStatus, &s3.GetBucketPolicyStatusInput{Bucket: aws.String(name)}, "NoSuchBucketPolicy")
 	if ok && status != nil && status.PolicyStatus != nil && !aws.ToBool(status.PolicyStatus.IsPublic) {
-		return verdict{state: cloud.PolicyRestricted}, true
+		return policy.Verdict{State: cloud.PolicyRestricted}, true
 	}
 	return v, true
 }

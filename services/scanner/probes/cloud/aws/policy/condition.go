@@ -1,4 +1,4 @@
-package aws
+package policy
 
 import (
 	"net/netip"

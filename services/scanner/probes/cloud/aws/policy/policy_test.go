@@ -1,4 +1,4 @@
-package aws
+package policy
 
 import (
 	"slices"
@@ -10,7 +10,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
 )
 
-func TestJudgePolicy(t *testing.T) {
+func TestJudge(t *testing.T) {
 	for name, tt := range map[string]struct{ policy, want, actions string }{
 		"none":                      {``, cloud.PolicyNone, ""},
 		"no statements":             {`{"Version":"2012-10-17","Statement":[]}`, cloud.PolicyNone, ""},
@@ -60,13 +60,13 @@ func TestJudgePolicy(t *testing.T) {
 		"denied when both":      {two(`{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*","Condition":{"NotIpAddress":{"aws:SourceIp":"198.51.100.0/24"},"Bool":{"aws:ViaAWSService":"false"}}}`), cloud.PolicyPublic, "s3:GetObject"},
 		"all denied":            {two(`{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`), cloud.PolicyRestricted, ""},
 	} {
-		v, err := judgePolicy(tt.policy)
-		if err != nil || v.state != tt.want || strings.Join(v.actions, " ") != tt.actions {
+		v, err := Judge(tt.policy)
+		if err != nil || v.State != tt.want || strings.Join(v.Actions, " ") != tt.actions {
 			t.Errorf("%s: %v %v, want %s %s", name, v, err, tt.want, tt.actions)
 		}
 	}
 	for _, broken := range []string{"{", "[]", `{"Statement":7}`, `{"Statement":[{"Principal":7}]}`, strings.Repeat("[", maxPolicy+1), `{"Statement":[` + strings.Repeat(`{},`, maxStatements) + `{}]}`} {
-		if v, err := judgePolicy(broken); err == nil {
+		if v, err := Judge(broken); err == nil {
 			t.Errorf("%.40s: %v", broken, v)
 		}
 	}
@@ -92,9 +92,9 @@ func TestPolicyOnlyNarrows(t *testing.T) {
 		if slices.ContainsFunc(picked, func(c string) bool { o, _, _ := strings.Cut(more, ":"); return strings.HasPrefix(c, o+":") }) {
 			return
 		}
-		before, err := judgePolicy(allow(strings.Join(picked, ",")))
-		after, err2 := judgePolicy(allow(strings.Join(append(slices.Clone(picked), more), ",")))
-		if err != nil || err2 != nil || before.state != cloud.PolicyPublic && after.state == cloud.PolicyPublic {
+		before, err := Judge(allow(strings.Join(picked, ",")))
+		after, err2 := Judge(allow(strings.Join(append(slices.Clone(picked), more), ",")))
+		if err != nil || err2 != nil || before.State != cloud.PolicyPublic && after.State == cloud.PolicyPublic {
 			rt.Fatalf("%v with %s: %v -> %v (%v %v)", picked, more, before, after, err, err2)
 		}
 	})
@@ -119,11 +119,11 @@ func FuzzPolicy(f *testing.F) {
 	f.Add(allow(`"ForAllValues:StringEquals":{"aws:PrincipalOrgID":["o-abc123",7,true,null]}`))
 	f.Add(`{"Statement":{"Effect":"Allow","NotPrincipal":{"AWS":[]},"Action":[],"Condition":{"":{"":[]}}}}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		v, err := judgePolicy(text)
+		v, err := Judge(text)
 		if err != nil {
 			return
 		}
-		if !slices.Contains([]string{cloud.PolicyNone, cloud.PolicyRestricted, cloud.PolicyPublic}, v.state) || len(v.actions) > maxActions || (v.state == cloud.PolicyPublic) != (len(v.actions) > 0) {
+		if !slices.Contains([]string{cloud.PolicyNone, cloud.PolicyRestricted, cloud.PolicyPublic}, v.State) || len(v.Actions) > maxActions || (v.State == cloud.PolicyPublic) != (len(v.Actions) > 0) {
 			t.Errorf("%q: %v", text, v)
 		}
 	})

@@ -1,4 +1,5 @@
-package aws
+// Package policy says whether the policy of a resource of AWS lets anybody in. It is apart from the SDK, so that its fuzzers build fast.
+package policy
 
 import (
 	"encoding/json"
@@ -19,60 +20,60 @@ const (
 	maxActions = 20
 )
 
-// verdict is what a resource's policy says about anybody.
-type verdict struct {
-	// state is one of the Policy constants of package cloud.
-	state string
-	// actions are what anybody may do, as patterns of the policy.
-	actions []string
+// Verdict is what a resource's policy says about anybody.
+type Verdict struct {
+	// State is one of the Policy constants of package cloud.
+	State string
+	// Actions are what anybody may do, as patterns of the policy.
+	Actions []string
 }
 
 // errPolicy says that a text is no policy.
 var errPolicy = errors.New("the policy cannot be read")
 
-// judgePolicy says whether the policy of a resource lets anybody in: any principal, without a condition that only some can meet. It
+// Judge says whether the policy of a resource lets anybody in: any principal, without a condition that only some can meet. It
 // follows docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html (the meaning of "public"), extended by
 // statements that deny all but some. What it cannot decide counts as public only where AWS would let an anonymous caller in.
-func judgePolicy(text string) (verdict, error) {
+func Judge(text string) (Verdict, error) {
 	if strings.TrimSpace(text) == "" {
-		return verdict{state: cloud.PolicyNone}, nil
+		return Verdict{State: cloud.PolicyNone}, nil
 	}
 	if len(text) > maxPolicy {
-		return verdict{}, errPolicy
+		return Verdict{}, errPolicy
 	}
 	var doc struct {
 		Statement list[statement]
 	}
 	if err := json.Unmarshal([]byte(text), &doc); err != nil || len(doc.Statement) > maxStatements {
-		return verdict{}, errPolicy
+		return Verdict{}, errPolicy
 	}
-	v := verdict{state: cloud.PolicyNone}
+	v := Verdict{State: cloud.PolicyNone}
 	if len(doc.Statement) > 0 {
-		v.state = cloud.PolicyRestricted
+		v.State = cloud.PolicyRestricted
 	}
 	for _, s := range doc.Statement {
 		if !s.letsAnybodyIn() || slices.ContainsFunc(doc.Statement, func(d statement) bool { return d.takesBack(s) }) {
 			continue
 		}
-		v.state = cloud.PolicyPublic
-		v.actions = append(v.actions, s.actions()...)
+		v.State = cloud.PolicyPublic
+		v.Actions = append(v.Actions, s.actions()...)
 	}
-	slices.Sort(v.actions)
-	v.actions = slices.Compact(v.actions)
-	v.actions = v.actions[:min(len(v.actions), maxActions)]
+	slices.Sort(v.Actions)
+	v.Actions = slices.Compact(v.Actions)
+	v.Actions = v.Actions[:min(len(v.Actions), maxActions)]
 	return v, nil
 }
 
-// permits says whether anybody may do one action.
-func (v verdict) permits(action string) bool {
-	return slices.ContainsFunc(v.actions, func(pattern string) bool { return like(pattern, action) })
+// Permits says whether anybody may do one action.
+func (v Verdict) Permits(action string) bool {
+	return slices.ContainsFunc(v.Actions, func(pattern string) bool { return like(pattern, action) })
 }
 
-// fill writes the verdict into settings.
-func (v verdict) fill(settings map[string]string) {
-	settings[cloud.SettingPolicy] = v.state
-	if len(v.actions) > 0 {
-		settings[cloud.SettingPolicyActions] = strings.Join(v.actions, " ")
+// Fill writes the verdict into settings.
+func (v Verdict) Fill(settings map[string]string) {
+	settings[cloud.SettingPolicy] = v.State
+	if len(v.Actions) > 0 {
+		settings[cloud.SettingPolicyActions] = strings.Join(v.Actions, " ")
 	}
 }
 
