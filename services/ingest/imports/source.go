@@ -92,6 +92,9 @@ type jsonState struct {
 	text, escaped bool
 	depth         int
 	elements      int
+	// arrays has a bit for each level that is an array; marked says that the element of one at hand has marks of its own.
+	arrays uint64
+	marked bool
 }
 
 func (s *jsonState) take(p []byte) error {
@@ -102,15 +105,15 @@ func (s *jsonState) take(p []byte) error {
 		case s.text:
 			s.escaped, s.text = b == '\\', b != '"'
 		case b == '"':
-			s.text = true
+			s.text, s.marked = true, true
 			s.elements++
 		case b == '{' || b == '[':
-			s.depth++
-			s.elements++
+			s.open(b == '[')
 		case b == '}' || b == ']':
 			s.depth--
+			s.marked = true
 		case b == ',':
-			s.elements++
+			s.comma()
 		}
 		if s.depth > MaxDepth {
 			return errDepth
@@ -120,6 +123,29 @@ func (s *jsonState) take(p []byte) error {
 		return errElements
 	}
 	return nil
+}
+
+func (s *jsonState) open(array bool) {
+	s.depth++
+	s.elements++
+	s.marked = false
+	bit := uint64(1) << (s.depth & (MaxDepth - 1)) // deeper ones are refused
+	if s.arrays &^= bit; array {
+		s.arrays |= bit
+	}
+}
+
+// comma makes three marks of every element of an array: a bare number has no other, anything else has begun with one.
+func (s *jsonState) comma() {
+	switch {
+	case s.arrays&(1<<(s.depth&(MaxDepth-1))) == 0:
+		s.elements++
+	case s.marked:
+		s.elements += 2
+	default:
+		s.elements += 3
+	}
+	s.marked = false
 }
 
 // maxJSONMarks bounds the marks that begin or separate elements: a member of an object has up to three of them (two texts, a
