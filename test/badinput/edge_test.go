@@ -73,7 +73,8 @@ func badRequests() []bad {
 		{name: "no JSON", method: "POST", path: "/v1/assessments", body: `targets=example.com`, status: 400, code: codes.InvalidArgument},
 		{name: "half of JSON", method: "POST", path: "/v1/assessments", body: `{"targets":["exa`, status: 400, code: codes.InvalidArgument},
 		{name: "invalid UTF-8", method: "POST", path: "/v1/assessments", body: "{\"targets\":[\"\xff\xfe\"]}", status: 400, code: codes.InvalidArgument},
-		{name: "deeply nested", method: "POST", path: "/v1/assessments", body: strings.Repeat(`{"a":`, 100_000), status: 400, code: codes.InvalidArgument},
+		// 200 KB: of more than 256 KiB that a refusal left unread, net/http resets the connection, and the answer may be lost on its way.
+		{name: "deeply nested", method: "POST", path: "/v1/assessments", body: strings.Repeat(`{"a":`, 40_000), status: 400, code: codes.InvalidArgument},
 		{name: "missing field", method: "POST", path: "/v1/assessments", body: `{}`, status: 400, code: codes.InvalidArgument, field: "targets", says: "targets"},
 		{name: "empty item", method: "POST", path: "/v1/assessments", body: `{"targets":["example.com",""]}`, status: 400, code: codes.InvalidArgument, field: "targets[1]"},
 		{name: "malformed target", method: "POST", path: "/v1/assessments", body: `{"targets":["not a name"]}`, status: 400, code: codes.InvalidArgument, says: "not a name"},
