@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/footprint"
 )
 
 // Run serves until ctx ends, then drains: it stops taking work, lets running work finish within the drain time, and
@@ -39,6 +40,10 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	h.consume(ctx, g)
 	h.tick(ctx, g)
+	g.Go(func() error {
+		footprint.Keep(ctx)
+		return nil
+	})
 	if h.runner != nil {
 		g.Go(func() error { return h.runner(ctx) })
 	}

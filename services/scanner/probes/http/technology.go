@@ -57,9 +57,15 @@ type product struct {
 	CPE       string              `json:"cpe"`
 }
 
+// known is what is said of a product that was found. The patterns are kept once, in the indexes.
+type known struct {
+	implies []string
+	cpe     string
+}
+
 // catalogue is the fingerprints, indexed for matching.
 type catalogue struct {
-	products map[string]product
+	products map[string]known
 	indexes  map[part]*index
 }
 
@@ -74,8 +80,9 @@ func readCatalogue() *catalogue {
 	if err := json.Unmarshal([]byte(wappalyzer.GetRawFingerprints()), &file); err != nil {
 		return c // compiled in, and tested
 	}
-	c.products = file.Apps
+	c.products = make(map[string]known, len(file.Apps))
 	for name, p := range file.Apps {
+		c.products[name] = known{implies: p.Implies, cpe: p.CPE}
 		c.addAll(inMarkup, name, p.HTML)
 		c.addAll(inScripts, name, p.ScriptSrc)
 		for header, text := range p.Headers {
@@ -174,7 +181,7 @@ func (m *matcher) imply() {
 	for len(open) > 0 {
 		name := open[0]
 		open = open[1:]
-		for _, text := range m.catalogue.products[name].Implies {
+		for _, text := range m.catalogue.products[name].implies {
 			implied := readPattern("", text)
 			if implied.confidence >= minConfidence && m.found[implied.text] == nil {
 				m.see(implied.text, implied.confidence, "")
@@ -191,7 +198,7 @@ func (m *matcher) facts() []*modelv1.Technology {
 			continue
 		}
 		out = append(out, &modelv1.Technology{
-			Name: probes.SafeString(name, 128), Version: probes.SafeString(s.version, 64), Cpe: withVersion(m.catalogue.products[name].CPE, s.version),
+			Name: probes.SafeString(name, 128), Version: probes.SafeString(s.version, 64), Cpe: withVersion(m.catalogue.products[name].cpe, s.version),
 		})
 	}
 	slices.SortFunc(out, func(a, b *modelv1.Technology) int { return strings.Compare(a.GetName(), b.GetName()) })
