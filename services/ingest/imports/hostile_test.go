@@ -26,8 +26,9 @@ type bomb struct {
 
 // endless repeats a text after a beginning, up to a size far over every bound.
 func endless(begin, again string) Open {
+	block := strings.Repeat(again, 1+(64<<10)/len(again))
 	return func() (io.ReadCloser, error) {
-		return io.NopCloser(io.MultiReader(strings.NewReader(begin), io.LimitReader(&repeated{text: again}, 4*MaxBytes))), nil
+		return io.NopCloser(io.MultiReader(strings.NewReader(begin), io.LimitReader(&repeated{text: block}, 4*MaxBytes))), nil
 	}
 }
 
@@ -76,12 +77,17 @@ func bombs() []bomb {
 		bomb{"nmap one text without end", Nmap, endless("<nmaprun><host>", "a"), "larger than"},
 		bomb{"nmap ports without end", Nmap, endless("<nmaprun><host><address addr='192.0.2.1'/><ports>", `<port protocol="tcp" portid="1"><state state="open"/></port>`), "more ports than there are"},
 		bomb{"nmap hosts without end", Nmap, endless("<nmaprun>", `<host><address addr="192.0.2.1"/></host>`), "elements"},
+		bomb{"nmap hosts of many attributes", Nmap, endless("<nmaprun>", `<host`+strings.Repeat(` a=""`, 1000)+`/>`), "elements"},
+		bomb{"nmap elements crossed", Nmap, of([]byte("<nmaprun><host><ports></host></ports></nmaprun>")), "host ends that did not begin there"},
+		bomb{"nmap closed once more", Nmap, of([]byte("<nmaprun></nmaprun></nmaprun>")), "nmaprun ends that did not begin there"},
 		bomb{"zap xml nested", ZAP, of([]byte("<OWASPZAPReport><site>" + strings.Repeat("<alerts>", 1<<16))), "nested deeper"},
-		bomb{"nuclei lines without end", Nuclei, endless("", "{}\n"), "elements"},
+		bomb{"nuclei lines without end", Nuclei, endless("", "{}\n"), "not understood"},
+		bomb{"nuclei results without end", Nuclei, endless("", `{"template-id":"x","host":"a"}`+"\n"), "results"},
 		bomb{"nuclei line without end", Nuclei, endless(`{"template-id":"x"}`+"\n"+`{`, " "), "larger than"},
 		bomb{"csv field without end", CSV, endless(`"`, "a"), "larger than"},
 		bomb{"csv fields without end", CSV, endless("", "a,"), "larger than"},
-		bomb{"csv rows without end", CSV, endless("", "a.example\n"), "elements"},
+		bomb{"csv rows without end", CSV, endless("", "a.example\n"), "results"},
+		bomb{"csv rows of many fields", CSV, endless("", "a.example,,,\n"), "elements"},
 		bomb{"zeros", CSV, endless("", "\x00"), "larger than"},
 	)
 }

@@ -22,8 +22,12 @@ const (
 	MaxBytes = 64 << 20
 	// MaxDepth is how deep its elements may be nested.
 	MaxDepth = 64
-	// MaxElements is the number of its elements: objects, arrays and values of JSON, elements of XML, fields of CSV.
+	// MaxElements is the number of its elements: objects, arrays and values of JSON, elements and attributes of XML, fields of CSV.
 	MaxElements = 1_000_000
+	// MaxRecords is how many things it may say about assets.
+	MaxRecords = 250_000
+	// MaxProblems is how much of it may be not understood: a report of which this much is not is another one's.
+	MaxProblems = 100_000
 	// MaxRecordBytes is the size of one record of JSON, such as one server with all that was tried on it.
 	MaxRecordBytes = 8 << 20
 	// maxElementBytes is the size of one record of XML, such as a port with the output of its scripts. Attributes cost ten times
@@ -126,6 +130,8 @@ type report struct {
 	handler Handler
 	source  *source
 	closers []io.Closer
+	// records and problems are how many there were.
+	records, problems int
 }
 
 // begin opens the report at its beginning, once more if need be.
@@ -155,6 +161,9 @@ func (r *report) record(rec Record) error {
 	if f := rec.Reported; f != nil && f.GetRule() == "" {
 		return r.problem(rec.Line, "finding does not name its rule")
 	}
+	if r.records++; r.records > MaxRecords {
+		return errRecords
+	}
 	if err := r.handler.Record(rec); err != nil {
 		return passed{err}
 	}
@@ -162,6 +171,9 @@ func (r *report) record(rec Record) error {
 }
 
 func (r *report) problem(line int, text string) error {
+	if r.problems++; r.problems > MaxProblems {
+		return errProblems
+	}
 	if err := r.handler.Problem(line, safe(text, maxText)); err != nil {
 		return passed{err}
 	}

@@ -90,7 +90,7 @@ func parseNmap(ctx context.Context, r *report) error {
 		}},
 		"host": {
 			begin: func(line int, start xml.StartElement, _ func(any) error) error {
-				h = &nmapHost{line: line, up: true, seen: began, ports: map[modelv1.Transport]*modelv1.PortsFact{}}
+				h = &nmapHost{line: line, up: true, seen: began}
 				if end := unix(attribute(start, "endtime")); !end.IsZero() {
 					h.seen = end
 				}
@@ -167,6 +167,9 @@ func (h *nmapHost) extra(start xml.StartElement) {
 }
 
 func (h *nmapHost) portsOf(t modelv1.Transport) *modelv1.PortsFact {
+	if h.ports == nil {
+		h.ports = map[modelv1.Transport]*modelv1.PortsFact{}
+	}
 	if h.ports[t] == nil {
 		h.ports[t] = &modelv1.PortsFact{Transport: t}
 	}

@@ -14,6 +14,8 @@ var (
 	errRecord    = errors.New("one of its records is larger than a record may be")
 	errDepth     = fmt.Errorf("it is nested deeper than %d levels", MaxDepth)
 	errElements  = fmt.Errorf("it has more than %d elements: split it", MaxElements)
+	errRecords   = fmt.Errorf("it has more than %d results: split it", MaxRecords)
+	errProblems  = fmt.Errorf("more than %d of its entries are not understood: name the format that it has", MaxProblems)
 	errCutOff    = errors.New("it ends in the middle")
 	errNotFormat = errors.New("it is not in this format")
 )

@@ -4,15 +4,18 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 )
 
 // guarded hands out the tokens of an XML report and refuses what a report does not need: definitions of entities and document
-// types with content, depth and elements without end.
+// types with content, depth and elements without end. Prefixes of namespaces stay as they are.
 type guarded struct {
-	dec      *xml.Decoder
-	depth    int
+	dec *xml.Decoder
+	// open are the names of the elements that have begun and not ended, outermost first.
+	open []xml.Name
+	// elements counts attributes too.
 	elements int
 	// root is the name of the outermost element.
 	root string
@@ -20,8 +23,11 @@ type guarded struct {
 
 // Token is the next token.
 func (g *guarded) Token() (xml.Token, error) {
-	t, err := g.dec.Token()
+	t, err := g.dec.RawToken()
 	if err != nil {
+		if errors.Is(err, io.EOF) && len(g.open) > 0 {
+			return nil, errCutOff
+		}
 		return t, err
 	}
 	switch t := t.(type) {
@@ -31,21 +37,49 @@ func (g *guarded) Token() (xml.Token, error) {
 			return nil, errors.New("it defines a document type, which is refused")
 		}
 	case xml.StartElement:
-		if g.root == "" {
-			g.root = t.Name.Local
-		}
-		g.depth++
-		g.elements++
+		return t, g.begins(t)
 	case xml.EndElement:
-		g.depth--
-	}
-	if g.depth > MaxDepth {
-		return nil, errDepth
-	}
-	if g.elements > MaxElements {
-		return nil, errElements
+		return t, g.ends(t.Name)
 	}
 	return t, nil
+}
+
+func (g *guarded) begins(start xml.StartElement) error {
+	if g.root == "" {
+		g.root = start.Name.Local
+	}
+	g.open = append(g.open, start.Name)
+	if g.elements += 1 + len(start.Attr); g.elements > MaxElements {
+		return errElements
+	}
+	if len(g.open) > MaxDepth {
+		return errDepth
+	}
+	return nil
+}
+
+func (g *guarded) ends(name xml.Name) error {
+	last := len(g.open) - 1
+	if last < 0 || g.open[last] != name {
+		return fmt.Errorf("an element %s ends that did not begin there", name.Local)
+	}
+	g.open = g.open[:last]
+	return nil
+}
+
+// resumed hands out a token that was taken, and then what follows it.
+type resumed struct {
+	taken xml.Token
+	rest  *guarded
+}
+
+// Token is the next token.
+func (r *resumed) Token() (xml.Token, error) {
+	if t := r.taken; t != nil {
+		r.taken = nil
+		return t, nil
+	}
+	return r.rest.Token()
 }
 
 // element is what is done with an element of one name: at its begin, and at its end unless begin has decoded it.
@@ -73,13 +107,17 @@ func (r *report) elements(ctx context.Context, root string, at map[string]elemen
 	}
 	s.records(maxElementBytes)
 	g := &guarded{dec: xml.NewDecoder(s)}
-	g.dec.Strict = true
-	dec := xml.NewTokenDecoder(g)
+	values := &resumed{rest: g}
+	dec := xml.NewTokenDecoder(values)
+	decode := func(token xml.Token, v any) error {
+		values.taken = token
+		return dec.Decode(v)
+	}
 	for {
 		at0 := g.dec.InputOffset()
-		token, err := dec.Token()
+		token, err := g.Token()
 		if errors.Is(err, io.EOF) {
-			return g.root != "" && g.depth == 0, rootError(g.root, root)
+			return g.root != "", rootError(g.root, root)
 		}
 		if err != nil {
 			return false, xmlError(err)
@@ -91,7 +129,7 @@ func (r *report) elements(ctx context.Context, root string, at map[string]elemen
 		switch token := token.(type) {
 		case xml.StartElement:
 			if e := at[token.Name.Local]; e.begin != nil {
-				err = e.begin(s.line(at0), token, func(v any) error { return dec.DecodeElement(v, &token) })
+				err = e.begin(s.line(at0), token, func(v any) error { return decode(token, v) })
 			}
 		case xml.EndElement:
 			if e := at[token.Name.Local]; e.end != nil {
