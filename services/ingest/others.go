@@ -97,10 +97,8 @@ func (s *Service) takeOthers(ctx context.Context, r *modelv1.ScanCompleted, asse
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if r.GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE {
-		return nil // what was not seen may be there
-	}
-	return s.forgetOthers(ctx, r.GetJob().GetTenant(), asset, unseen)
+	gone := slices.DeleteFunc(unseen, func(o *other) bool { return o.sets[0].GetOutcome() != modelv1.Outcome_OUTCOME_COMPLETE })
+	return s.forgetOthers(ctx, r.GetJob().GetTenant(), asset, gone)
 }
 
 // inventoryAsset is the asset that was scanned.
@@ -112,8 +110,8 @@ func (s *Service) inventoryAsset(ctx context.Context, r *modelv1.ScanCompleted, 
 	return touchedAsset(r, asset, item)
 }
 
-// unseenOthers are facts that an earlier inventory told of and this one does not. After a whole one they are gone; after any other they were
-// not tested again.
+// unseenOthers are facts that an earlier inventory told of and this one does not. Where it read all they are gone; elsewhere they
+// were not tested again.
 func (s *Service) unseenOthers(ctx context.Context, r *modelv1.ScanCompleted, asset string, others []*other) ([]*other, error) {
 	if r.GetJob().GetScanType() != modelv1.ScanType_SCAN_TYPE_CLOUD {
 		return nil, nil
@@ -146,17 +144,46 @@ func (s *Service) unseenOthers(ctx context.Context, r *modelv1.ScanCompleted, as
 	}
 }
 
-// unseenOther is a set without facts: with complete coverage it ends what was known at its place, without it only tells of the attempt.
+// unseenOther is a set without facts: where absence means something it ends what was known at its place, elsewhere it only tells of the
+// attempt.
 func unseenOther(r *modelv1.ScanCompleted, held *ingestv1.HeldFact) *other {
 	name := assetid.Name(int32(held.GetKind()), held.GetValue())
 	set := &modelv1.ObservationSet{
 		Asset: name, ScanType: held.GetScanType(), Location: held.GetLocation(), ScannedAt: r.GetStartedAt(), Outcome: r.GetOutcome(),
 		Assessment: r.GetJob().GetAssessment(),
 	}
-	if r.GetOutcome() == modelv1.Outcome_OUTCOME_COMPLETE {
-		set.CompleteAt = r.GetStartedAt()
+	switch {
+	case ended(r, held):
+		set.Outcome, set.CompleteAt = modelv1.Outcome_OUTCOME_COMPLETE, r.GetStartedAt()
+	case r.GetOutcome() == modelv1.Outcome_OUTCOME_COMPLETE:
+		set.Outcome = modelv1.Outcome_OUTCOME_PARTIAL // whole as it was wanted, but not here
 	}
 	return &other{asset: name, kind: held.GetKind(), value: held.GetValue(), sets: []*modelv1.ObservationSet{set}}
+}
+
+// ended says whether what an earlier inventory told of is no more there, if this one does not tell of it.
+func ended(r *modelv1.ScanCompleted, held *ingestv1.HeldFact) bool {
+	switch {
+	case r.GetOutcome() == modelv1.Outcome_OUTCOME_COMPLETE:
+	case r.GetOutcome() == modelv1.Outcome_OUTCOME_PARTIAL && len(r.GetUnread()) > 0:
+	default:
+		return false
+	}
+	return !slices.ContainsFunc(r.GetUnread(), func(u *modelv1.Unread) bool { return mayHold(u, held) })
+}
+
+// mayHold says whether a resource may be in a part that was not read. One whose type is not known may be in any.
+func mayHold(u *modelv1.Unread, held *ingestv1.HeldFact) bool {
+	switch {
+	case held.GetType() == "" || u.GetType() == "" && u.GetRegion() == "":
+		return true
+	case !strings.HasPrefix(held.GetType(), u.GetType()):
+		return false
+	case u.GetRegion() == "" || u.GetRegion() == held.GetRegion():
+		return true
+	}
+	// A resource without a region is read wherever its type is, and not with the rest of a region.
+	return held.GetRegion() == "" && u.GetType() != ""
 }
 
 // storeOthers stores some other assets and announces them.
@@ -236,8 +263,9 @@ func (s *Service) storeOtherOnce(ctx context.Context, r *modelv1.ScanCompleted, 
 		if len(set.GetObservations()) == 0 {
 			continue
 		}
+		kind, region := heldIn(set)
 		held, err := protoitem.New(heldKey(tenant, from.GetName(), o.asset, set.GetLocation()), &ingestv1.HeldFact{
-			Kind: o.kind, Value: o.value, Location: set.GetLocation(), ScanType: set.GetScanType(),
+			Kind: o.kind, Value: o.value, Location: set.GetLocation(), ScanType: set.GetScanType(), Type: kind, Region: region,
 		})
 		if err != nil {
 			return err
@@ -249,6 +277,18 @@ func (s *Service) storeOtherOnce(ctx context.Context, r *modelv1.ScanCompleted, 
 		writes = append(writes, table.Write{Item: reach, If: table.Any})
 	}
 	return s.table.Write(ctx, writes...)
+}
+
+// heldIn is the type and region of the resource that a set is about; both empty where it is about several.
+func heldIn(set *modelv1.ObservationSet) (kind, region string) {
+	for i, o := range set.GetObservations() {
+		f := o.GetCloud()
+		if i > 0 && (f.GetType() != kind || f.GetRegion() != region) {
+			return "", ""
+		}
+		kind, region = f.GetType(), f.GetRegion()
+	}
+	return kind, region
 }
 
 // otherAsset is an asset of an inventory after the scan: as it was, or new and found from what was scanned.

@@ -176,3 +176,53 @@ func TestInventoryIsBounded(t *testing.T) {
 		t.Errorf("the last one still has %d facts", n)
 	}
 }
+
+// Of an inventory that was read in part, what is no more there ends where it was read, and stays where it was not.
+func TestInventoryInParts(t *testing.T) {
+	complete, partial := modelv1.Outcome_OUTCOME_COMPLETE, modelv1.Outcome_OUTCOME_PARTIAL
+	of := func(kind, region string) []*modelv1.Unread { return []*modelv1.Unread{{Type: kind, Region: region}} }
+	for name, tt := range map[string]struct {
+		kind, region string // of what is no more told of
+		outcome      modelv1.Outcome
+		unread       []*modelv1.Unread
+		ends         bool
+	}{
+		"whole":                              {"s3:bucket", "eu-west-1", complete, nil, true},
+		"in part, nothing said of absence":   {"s3:bucket", "eu-west-1", partial, nil, false},
+		"another service was not read":       {"s3:bucket", "eu-west-1", partial, of("rds:", "eu-west-1"), true},
+		"its service was not read":           {"s3:bucket", "eu-west-1", partial, of("s3:", ""), false},
+		"its service was not read elsewhere": {"rds:instance", "eu-west-1", partial, of("rds:", "us-east-1"), true},
+		"its service was not read there":     {"rds:instance", "eu-west-1", partial, of("rds:", "eu-west-1"), false},
+		"a type that begins alike":           {"ecr-public:repository", "", partial, of("ecr:", ""), true},
+		"everything was not read":            {"s3:bucket", "eu-west-1", partial, of("", ""), false},
+		"its region was not wanted":          {"rds:instance", "us-east-1", complete, of("", "us-east-1"), false},
+		"another region was not wanted":      {"rds:instance", "eu-west-1", complete, of("", "us-east-1"), true},
+		"it has no region":                   {"route53:record", "", complete, of("", "us-east-1"), true},
+		"it has none, its service was lost":  {"s3:bucket", "", partial, of("s3:", "us-east-1"), false},
+		"of unknown type":                    {"", "", partial, of("rds:", ""), false},
+		"nobody was let in":                  {"s3:bucket", "eu-west-1", modelv1.Outcome_OUTCOME_FAILED, of("rds:", ""), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := inventoryService(t)
+			first := inventory(1, complete, true, false)
+			first.GetObservations()[1].GetCloud().Type, first.GetObservations()[1].GetCloud().Region = tt.kind, tt.region
+			second := inventory(2, tt.outcome, false, false)
+			second.Unread = tt.unread
+			for _, r := range []*modelv1.ScanCompleted{first, second} {
+				if err := s.take(as(t.Context(), "acme"), r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set := setOf(t, s, modelv1.AssetKind_ASSET_KIND_CLOUD_RESOURCE, bucketARN)
+			if gone := len(set.GetObservations()) == 0; gone != tt.ends {
+				t.Errorf("gone %v, want %v: %v", gone, tt.ends, set)
+			}
+			if whole := set.GetCompleteAt().GetSeconds() == secondOf(2); whole != tt.ends {
+				t.Errorf("tested again: %v", set)
+			}
+			if !tt.ends && set.GetOutcome() == complete {
+				t.Errorf("it was not tested again: %v", set)
+			}
+		})
+	}
+}

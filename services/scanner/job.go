@@ -123,7 +123,8 @@ func (s *Service) scan(ctx context.Context, job *modelv1.ScanJob) (*modelv1.Scan
 		return nil, err
 	}
 	r.Outcome, r.Reason = found.Outcome, clip(probes.SafeText([]byte(found.Reason), maxReason), maxReason)
-	r.Observations, r.Leads, r.Reached, r.CompletedAt = found.Observations, found.Leads, found.Reached, timestamppb.Now()
+	r.Observations, r.Leads, r.CompletedAt = found.Observations, found.Leads, timestamppb.Now()
+	r.Reached, r.Unread = found.Reached, found.Unread
 	traceID := trace.SpanContextFromContext(ctx).TraceID().String()
 	for _, o := range r.GetObservations() {
 		o.Source, o.TraceId = probe.Version(), traceID

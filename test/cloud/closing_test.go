@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -43,7 +44,7 @@ func (w *world) closeBucket(name string) {
 }
 
 // TestClosing: what was mended is closed by the next whole reading, whether the resource is safe now or gone. What the role may not read any
-// more stays open, not tested again, while what it still reads is closed.
+// more stays open, not tested again, while what it still reads is closed, whether it was made safe or is gone.
 func TestClosing(t *testing.T) {
 	w := newWorld(t, "950000000003")
 	w.network()
@@ -74,15 +75,17 @@ func TestClosing(t *testing.T) {
 	w.closeBucket("index")
 	topics := sns.NewFromConfig(w.config)
 	must(w, topics.DeleteTopic)(&sns.DeleteTopicInput{TopicArn: sdk.String(w.arn("sns", "news"))})
+	secrets := secretsmanager.NewFromConfig(w.config)
+	must(w, secrets.DeleteSecret)(&secretsmanager.DeleteSecretInput{SecretId: sdk.String("key"), ForceDeleteWithoutRecovery: sdk.Bool(true)})
 	w.Refuse("sns ListTopics", http.StatusForbidden, "AccessDenied")
 	w.Refuse("ec2 DescribeInstances", http.StatusForbidden, "UnauthorizedOperation")
 	w.assess(modelv1.Outcome_OUTCOME_PARTIAL)
 	w.states("a permission is gone", correlatorv1.Finding_STATE_OPEN, true, "topic", "old")
-	w.states("a permission is gone", correlatorv1.Finding_STATE_OPEN, false, "secret", "drop", "account")
-	w.states("a permission is gone", correlatorv1.Finding_STATE_RESOLVED, false, append(slices.Clone(mended), "index")...)
+	w.states("a permission is gone", correlatorv1.Finding_STATE_OPEN, false, "drop", "account")
+	w.states("a permission is gone", correlatorv1.Finding_STATE_RESOLVED, false, append(slices.Clone(mended), "index", "secret")...)
 
 	w.Answer("sns ListTopics", nil)
 	w.Answer("ec2 DescribeInstances", nil)
-	w.compare("the permission is back", w.all(append(mended, "index", "topic")...), w.assess(modelv1.Outcome_OUTCOME_COMPLETE).GetFindings())
-	w.states("the permission is back", correlatorv1.Finding_STATE_RESOLVED, false, "topic", "index")
+	w.compare("the permission is back", w.all(append(mended, "index", "secret", "topic")...), w.assess(modelv1.Outcome_OUTCOME_COMPLETE).GetFindings())
+	w.states("the permission is back", correlatorv1.Finding_STATE_RESOLVED, false, "topic", "index", "secret")
 }

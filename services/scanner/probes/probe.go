@@ -139,6 +139,8 @@ type Result struct {
 	Leads []*modelv1.Lead
 	// Reached are other assets than the target that observations name, for a scan that reads an inventory.
 	Reached []*modelv1.Reach
+	// Unread are the parts of an inventory in which absence means nothing.
+	Unread []*modelv1.Unread
 }
 
 // Budget returns how long the job's scan may take: the job's own budget, else fallback.

@@ -30,8 +30,11 @@ type HeldFact struct {
 	// Canonical value of the other asset.
 	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// Where the facts are.
-	Location      string      `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
-	ScanType      v1.ScanType `protobuf:"varint,4,opt,name=scan_type,json=scanType,proto3,enum=riskprofiler.model.v1.ScanType" json:"scan_type,omitempty"`
+	Location string      `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
+	ScanType v1.ScanType `protobuf:"varint,4,opt,name=scan_type,json=scanType,proto3,enum=riskprofiler.model.v1.ScanType" json:"scan_type,omitempty"`
+	// Type and region of the resource that the facts are about, as in CloudFact; the type is empty where they are about several.
+	Type          string `protobuf:"bytes,5,opt,name=type,proto3" json:"type,omitempty"`
+	Region        string `protobuf:"bytes,6,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -94,16 +97,32 @@ func (x *HeldFact) GetScanType() v1.ScanType {
 	return v1.ScanType(0)
 }
 
+func (x *HeldFact) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *HeldFact) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 var File_riskprofiler_ingest_v1_held_proto protoreflect.FileDescriptor
 
 const file_riskprofiler_ingest_v1_held_proto_rawDesc = "" +
 	"\n" +
-	"!riskprofiler/ingest/v1/held.proto\x12\x16riskprofiler.ingest.v1\x1a!riskprofiler/model/v1/types.proto\"\xb0\x01\n" +
+	"!riskprofiler/ingest/v1/held.proto\x12\x16riskprofiler.ingest.v1\x1a!riskprofiler/model/v1/types.proto\"\xdc\x01\n" +
 	"\bHeldFact\x124\n" +
 	"\x04kind\x18\x01 \x01(\x0e2 .riskprofiler.model.v1.AssetKindR\x04kind\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x1a\n" +
 	"\blocation\x18\x03 \x01(\tR\blocation\x12<\n" +
-	"\tscan_type\x18\x04 \x01(\x0e2\x1f.riskprofiler.model.v1.ScanTypeR\bscanTypeBJZHgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1;ingestv1b\x06proto3"
+	"\tscan_type\x18\x04 \x01(\x0e2\x1f.riskprofiler.model.v1.ScanTypeR\bscanType\x12\x12\n" +
+	"\x04type\x18\x05 \x01(\tR\x04type\x12\x16\n" +
+	"\x06region\x18\x06 \x01(\tR\x06regionBJZHgithub.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1;ingestv1b\x06proto3"
 
 var (
 	file_riskprofiler_ingest_v1_held_proto_rawDescOnce sync.Once

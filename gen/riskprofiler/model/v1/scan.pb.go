@@ -339,7 +339,10 @@ type ScanCompleted struct {
 	TaskToken string `protobuf:"bytes,9,opt,name=task_token,json=taskToken,proto3" json:"task_token,omitempty"`
 	// Other assets than the target that the scan read, with how far it got with each; their observations name them. Only a scan of
 	// something that has an inventory has them. An observation that names an asset which is not here is about the target.
-	Reached       []*Reach `protobuf:"bytes,10,rep,name=reached,proto3" json:"reached,omitempty"`
+	Reached []*Reach `protobuf:"bytes,10,rep,name=reached,proto3" json:"reached,omitempty"`
+	// Parts of the inventory that were not read: nothing follows from absence there. A partial result that names none says nothing
+	// about absence at all.
+	Unread        []*Unread `protobuf:"bytes,11,rep,name=unread,proto3" json:"unread,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -444,6 +447,68 @@ func (x *ScanCompleted) GetReached() []*Reach {
 	return nil
 }
 
+func (x *ScanCompleted) GetUnread() []*Unread {
+	if x != nil {
+		return x.Unread
+	}
+	return nil
+}
+
+// Unread is a part of an inventory that a scan did not read.
+type Unread struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How the types of its resources begin, such as "ec2:"; empty: of every type that has regions.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// Empty: everywhere, and then of every type if type is empty too.
+	Region        string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unread) Reset() {
+	*x = Unread{}
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unread) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unread) ProtoMessage() {}
+
+func (x *Unread) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unread.ProtoReflect.Descriptor instead.
+func (*Unread) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Unread) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Unread) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // Reach is how far a scan got with an asset that is not its target.
 type Reach struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -457,7 +522,7 @@ type Reach struct {
 
 func (x *Reach) Reset() {
 	*x = Reach{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -469,7 +534,7 @@ func (x *Reach) String() string {
 func (*Reach) ProtoMessage() {}
 
 func (x *Reach) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[5]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -482,7 +547,7 @@ func (x *Reach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reach.ProtoReflect.Descriptor instead.
 func (*Reach) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{5}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Reach) GetKind() AssetKind {
@@ -521,7 +586,7 @@ type Lead struct {
 
 func (x *Lead) Reset() {
 	*x = Lead{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +598,7 @@ func (x *Lead) String() string {
 func (*Lead) ProtoMessage() {}
 
 func (x *Lead) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[6]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +611,7 @@ func (x *Lead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lead.ProtoReflect.Descriptor instead.
 func (*Lead) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{6}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Lead) GetTarget() *Target {
@@ -588,7 +653,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +665,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[7]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +678,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{7}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Coverage) GetAssessment() string {
@@ -692,7 +757,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +769,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[8]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +782,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{8}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *JobRecord) GetCoverage() *Coverage {
@@ -761,7 +826,7 @@ type AssetChanged struct {
 
 func (x *AssetChanged) Reset() {
 	*x = AssetChanged{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +838,7 @@ func (x *AssetChanged) String() string {
 func (*AssetChanged) ProtoMessage() {}
 
 func (x *AssetChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[9]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +851,7 @@ func (x *AssetChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssetChanged.ProtoReflect.Descriptor instead.
 func (*AssetChanged) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{9}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AssetChanged) GetTenant() string {
@@ -832,7 +897,7 @@ type ObservationSet struct {
 
 func (x *ObservationSet) Reset() {
 	*x = ObservationSet{}
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[10]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +909,7 @@ func (x *ObservationSet) String() string {
 func (*ObservationSet) ProtoMessage() {}
 
 func (x *ObservationSet) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[10]
+	mi := &file_riskprofiler_model_v1_scan_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +922,7 @@ func (x *ObservationSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObservationSet.ProtoReflect.Descriptor instead.
 func (*ObservationSet) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{10}
+	return file_riskprofiler_model_v1_scan_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ObservationSet) GetAsset() string {
@@ -945,7 +1010,7 @@ const file_riskprofiler_model_v1_scan_proto_rawDesc = "" +
 	"\vCloudAccess\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x1f\n" +
 	"\vexternal_id\x18\x02 \x01(\tR\n" +
-	"externalId\"\x88\x04\n" +
+	"externalId\"\xbf\x04\n" +
 	"\rScanCompleted\x120\n" +
 	"\x03job\x18\x01 \x01(\v2\x1e.riskprofiler.model.v1.ScanJobR\x03job\x128\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x1e.riskprofiler.model.v1.OutcomeR\aoutcome\x12\x16\n" +
@@ -959,7 +1024,11 @@ const file_riskprofiler_model_v1_scan_proto_rawDesc = "" +
 	"\n" +
 	"task_token\x18\t \x01(\tR\ttaskToken\x126\n" +
 	"\areached\x18\n" +
-	" \x03(\v2\x1c.riskprofiler.model.v1.ReachR\areached\"\x8d\x01\n" +
+	" \x03(\v2\x1c.riskprofiler.model.v1.ReachR\areached\x125\n" +
+	"\x06unread\x18\v \x03(\v2\x1d.riskprofiler.model.v1.UnreadR\x06unread\"4\n" +
+	"\x06Unread\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\"\x8d\x01\n" +
 	"\x05Reach\x124\n" +
 	"\x04kind\x18\x01 \x01(\x0e2 .riskprofiler.model.v1.AssetKindR\x04kind\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x128\n" +
@@ -1019,69 +1088,71 @@ func file_riskprofiler_model_v1_scan_proto_rawDescGZIP() []byte {
 	return file_riskprofiler_model_v1_scan_proto_rawDescData
 }
 
-var file_riskprofiler_model_v1_scan_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_riskprofiler_model_v1_scan_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_riskprofiler_model_v1_scan_proto_goTypes = []any{
 	(*ScanJob)(nil),               // 0: riskprofiler.model.v1.ScanJob
 	(*ScanTask)(nil),              // 1: riskprofiler.model.v1.ScanTask
 	(*ScanOptions)(nil),           // 2: riskprofiler.model.v1.ScanOptions
 	(*CloudAccess)(nil),           // 3: riskprofiler.model.v1.CloudAccess
 	(*ScanCompleted)(nil),         // 4: riskprofiler.model.v1.ScanCompleted
-	(*Reach)(nil),                 // 5: riskprofiler.model.v1.Reach
-	(*Lead)(nil),                  // 6: riskprofiler.model.v1.Lead
-	(*Coverage)(nil),              // 7: riskprofiler.model.v1.Coverage
-	(*JobRecord)(nil),             // 8: riskprofiler.model.v1.JobRecord
-	(*AssetChanged)(nil),          // 9: riskprofiler.model.v1.AssetChanged
-	(*ObservationSet)(nil),        // 10: riskprofiler.model.v1.ObservationSet
-	(ScanType)(0),                 // 11: riskprofiler.model.v1.ScanType
-	(*Target)(nil),                // 12: riskprofiler.model.v1.Target
-	(*Discovery)(nil),             // 13: riskprofiler.model.v1.Discovery
-	(Profile)(0),                  // 14: riskprofiler.model.v1.Profile
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
-	(Clearance)(0),                // 16: riskprofiler.model.v1.Clearance
-	(Outcome)(0),                  // 17: riskprofiler.model.v1.Outcome
-	(*Observation)(nil),           // 18: riskprofiler.model.v1.Observation
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(AssetKind)(0),                // 20: riskprofiler.model.v1.AssetKind
+	(*Unread)(nil),                // 5: riskprofiler.model.v1.Unread
+	(*Reach)(nil),                 // 6: riskprofiler.model.v1.Reach
+	(*Lead)(nil),                  // 7: riskprofiler.model.v1.Lead
+	(*Coverage)(nil),              // 8: riskprofiler.model.v1.Coverage
+	(*JobRecord)(nil),             // 9: riskprofiler.model.v1.JobRecord
+	(*AssetChanged)(nil),          // 10: riskprofiler.model.v1.AssetChanged
+	(*ObservationSet)(nil),        // 11: riskprofiler.model.v1.ObservationSet
+	(ScanType)(0),                 // 12: riskprofiler.model.v1.ScanType
+	(*Target)(nil),                // 13: riskprofiler.model.v1.Target
+	(*Discovery)(nil),             // 14: riskprofiler.model.v1.Discovery
+	(Profile)(0),                  // 15: riskprofiler.model.v1.Profile
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(Clearance)(0),                // 17: riskprofiler.model.v1.Clearance
+	(Outcome)(0),                  // 18: riskprofiler.model.v1.Outcome
+	(*Observation)(nil),           // 19: riskprofiler.model.v1.Observation
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(AssetKind)(0),                // 21: riskprofiler.model.v1.AssetKind
 }
 var file_riskprofiler_model_v1_scan_proto_depIdxs = []int32{
-	11, // 0: riskprofiler.model.v1.ScanJob.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	12, // 1: riskprofiler.model.v1.ScanJob.target:type_name -> riskprofiler.model.v1.Target
+	12, // 0: riskprofiler.model.v1.ScanJob.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	13, // 1: riskprofiler.model.v1.ScanJob.target:type_name -> riskprofiler.model.v1.Target
 	2,  // 2: riskprofiler.model.v1.ScanJob.options:type_name -> riskprofiler.model.v1.ScanOptions
-	13, // 3: riskprofiler.model.v1.ScanJob.path:type_name -> riskprofiler.model.v1.Discovery
+	14, // 3: riskprofiler.model.v1.ScanJob.path:type_name -> riskprofiler.model.v1.Discovery
 	0,  // 4: riskprofiler.model.v1.ScanTask.job:type_name -> riskprofiler.model.v1.ScanJob
-	14, // 5: riskprofiler.model.v1.ScanOptions.profile:type_name -> riskprofiler.model.v1.Profile
-	15, // 6: riskprofiler.model.v1.ScanOptions.budget:type_name -> google.protobuf.Duration
-	16, // 7: riskprofiler.model.v1.ScanOptions.clearance:type_name -> riskprofiler.model.v1.Clearance
+	15, // 5: riskprofiler.model.v1.ScanOptions.profile:type_name -> riskprofiler.model.v1.Profile
+	16, // 6: riskprofiler.model.v1.ScanOptions.budget:type_name -> google.protobuf.Duration
+	17, // 7: riskprofiler.model.v1.ScanOptions.clearance:type_name -> riskprofiler.model.v1.Clearance
 	3,  // 8: riskprofiler.model.v1.ScanOptions.cloud:type_name -> riskprofiler.model.v1.CloudAccess
 	0,  // 9: riskprofiler.model.v1.ScanCompleted.job:type_name -> riskprofiler.model.v1.ScanJob
-	17, // 10: riskprofiler.model.v1.ScanCompleted.outcome:type_name -> riskprofiler.model.v1.Outcome
-	18, // 11: riskprofiler.model.v1.ScanCompleted.observations:type_name -> riskprofiler.model.v1.Observation
-	6,  // 12: riskprofiler.model.v1.ScanCompleted.leads:type_name -> riskprofiler.model.v1.Lead
-	19, // 13: riskprofiler.model.v1.ScanCompleted.started_at:type_name -> google.protobuf.Timestamp
-	19, // 14: riskprofiler.model.v1.ScanCompleted.completed_at:type_name -> google.protobuf.Timestamp
-	5,  // 15: riskprofiler.model.v1.ScanCompleted.reached:type_name -> riskprofiler.model.v1.Reach
-	20, // 16: riskprofiler.model.v1.Reach.kind:type_name -> riskprofiler.model.v1.AssetKind
-	17, // 17: riskprofiler.model.v1.Reach.outcome:type_name -> riskprofiler.model.v1.Outcome
-	12, // 18: riskprofiler.model.v1.Lead.target:type_name -> riskprofiler.model.v1.Target
-	11, // 19: riskprofiler.model.v1.Lead.scan_types:type_name -> riskprofiler.model.v1.ScanType
-	11, // 20: riskprofiler.model.v1.Coverage.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	12, // 21: riskprofiler.model.v1.Coverage.target:type_name -> riskprofiler.model.v1.Target
-	17, // 22: riskprofiler.model.v1.Coverage.outcome:type_name -> riskprofiler.model.v1.Outcome
-	19, // 23: riskprofiler.model.v1.Coverage.started_at:type_name -> google.protobuf.Timestamp
-	19, // 24: riskprofiler.model.v1.Coverage.completed_at:type_name -> google.protobuf.Timestamp
-	7,  // 25: riskprofiler.model.v1.JobRecord.coverage:type_name -> riskprofiler.model.v1.Coverage
-	6,  // 26: riskprofiler.model.v1.JobRecord.leads:type_name -> riskprofiler.model.v1.Lead
-	13, // 27: riskprofiler.model.v1.JobRecord.path:type_name -> riskprofiler.model.v1.Discovery
-	11, // 28: riskprofiler.model.v1.ObservationSet.scan_type:type_name -> riskprofiler.model.v1.ScanType
-	18, // 29: riskprofiler.model.v1.ObservationSet.observations:type_name -> riskprofiler.model.v1.Observation
-	19, // 30: riskprofiler.model.v1.ObservationSet.complete_at:type_name -> google.protobuf.Timestamp
-	19, // 31: riskprofiler.model.v1.ObservationSet.scanned_at:type_name -> google.protobuf.Timestamp
-	17, // 32: riskprofiler.model.v1.ObservationSet.outcome:type_name -> riskprofiler.model.v1.Outcome
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	18, // 10: riskprofiler.model.v1.ScanCompleted.outcome:type_name -> riskprofiler.model.v1.Outcome
+	19, // 11: riskprofiler.model.v1.ScanCompleted.observations:type_name -> riskprofiler.model.v1.Observation
+	7,  // 12: riskprofiler.model.v1.ScanCompleted.leads:type_name -> riskprofiler.model.v1.Lead
+	20, // 13: riskprofiler.model.v1.ScanCompleted.started_at:type_name -> google.protobuf.Timestamp
+	20, // 14: riskprofiler.model.v1.ScanCompleted.completed_at:type_name -> google.protobuf.Timestamp
+	6,  // 15: riskprofiler.model.v1.ScanCompleted.reached:type_name -> riskprofiler.model.v1.Reach
+	5,  // 16: riskprofiler.model.v1.ScanCompleted.unread:type_name -> riskprofiler.model.v1.Unread
+	21, // 17: riskprofiler.model.v1.Reach.kind:type_name -> riskprofiler.model.v1.AssetKind
+	18, // 18: riskprofiler.model.v1.Reach.outcome:type_name -> riskprofiler.model.v1.Outcome
+	13, // 19: riskprofiler.model.v1.Lead.target:type_name -> riskprofiler.model.v1.Target
+	12, // 20: riskprofiler.model.v1.Lead.scan_types:type_name -> riskprofiler.model.v1.ScanType
+	12, // 21: riskprofiler.model.v1.Coverage.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	13, // 22: riskprofiler.model.v1.Coverage.target:type_name -> riskprofiler.model.v1.Target
+	18, // 23: riskprofiler.model.v1.Coverage.outcome:type_name -> riskprofiler.model.v1.Outcome
+	20, // 24: riskprofiler.model.v1.Coverage.started_at:type_name -> google.protobuf.Timestamp
+	20, // 25: riskprofiler.model.v1.Coverage.completed_at:type_name -> google.protobuf.Timestamp
+	8,  // 26: riskprofiler.model.v1.JobRecord.coverage:type_name -> riskprofiler.model.v1.Coverage
+	7,  // 27: riskprofiler.model.v1.JobRecord.leads:type_name -> riskprofiler.model.v1.Lead
+	14, // 28: riskprofiler.model.v1.JobRecord.path:type_name -> riskprofiler.model.v1.Discovery
+	12, // 29: riskprofiler.model.v1.ObservationSet.scan_type:type_name -> riskprofiler.model.v1.ScanType
+	19, // 30: riskprofiler.model.v1.ObservationSet.observations:type_name -> riskprofiler.model.v1.Observation
+	20, // 31: riskprofiler.model.v1.ObservationSet.complete_at:type_name -> google.protobuf.Timestamp
+	20, // 32: riskprofiler.model.v1.ObservationSet.scanned_at:type_name -> google.protobuf.Timestamp
+	18, // 33: riskprofiler.model.v1.ObservationSet.outcome:type_name -> riskprofiler.model.v1.Outcome
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_riskprofiler_model_v1_scan_proto_init() }
@@ -1098,7 +1169,7 @@ func file_riskprofiler_model_v1_scan_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_model_v1_scan_proto_rawDesc), len(file_riskprofiler_model_v1_scan_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -119,6 +119,41 @@ func many(n int) []string {
 	return out
 }
 
+// What was not read is told by type and region; where the time was over, or too much was not read, it is everything.
+func TestUnread(t *testing.T) {
+	var far []Gap
+	for i := range maxUnread + 1 {
+		far = append(far, Gap{API: "a:B", Kinds: []string{fmt.Sprintf("k%d:", i)}})
+	}
+	complete, partial := modelv1.Outcome_OUTCOME_COMPLETE, modelv1.Outcome_OUTCOME_PARTIAL
+	for name, tt := range map[string]struct {
+		gaps    []Gap
+		want    []string
+		outcome modelv1.Outcome
+	}{
+		"whole":        {nil, nil, complete},
+		"a service":    {[]Gap{{API: "rds:X", Region: "r2", Kinds: []string{"rds:"}}, {API: "rds:Y", Region: "r2", Kinds: []string{"rds:"}}, {API: "s3:Z", Kinds: []string{"s3:"}}}, []string{"rds: r2", "s3: "}, partial},
+		"not known":    {[]Gap{{API: "x:Y", Region: "r1"}, {API: "rds:X", Kinds: []string{"rds:"}}}, []string{" r1", "rds: "}, partial},
+		"not in time":  {[]Gap{{API: "rds:X", Region: "r2", Kinds: []string{"rds:"}, Why: GapTime}}, []string{" "}, partial},
+		"cut":          {[]Gap{{API: "inventory", Why: GapCut}}, []string{" "}, partial},
+		"too many":     {far, []string{" "}, partial},
+		"not wanted":   {[]Gap{{API: "ec2:DescribeRegions", Region: "r9", Why: GapUnwanted}}, []string{" r9"}, complete},
+		"and not read": {[]Gap{{API: "ec2:DescribeRegions", Region: "r9", Why: GapUnwanted}, {API: "s3:Z", Kinds: []string{"s3:"}}}, []string{" r9", "s3: "}, partial},
+	} {
+		result := run(t, &scripted{gaps: tt.gaps}, inAccount)
+		var got []string
+		for _, u := range result.Unread {
+			got = append(got, u.GetType()+" "+u.GetRegion())
+		}
+		if !slices.Equal(got, tt.want) || result.Outcome != tt.outcome {
+			t.Errorf("%s: unread %q, %s", name, got, result.Outcome)
+		}
+		if strings.Contains(result.Reason, "r9") {
+			t.Errorf("%s: what is not wanted is told as missing: %s", name, result.Reason)
+		}
+	}
+}
+
 // Every way in which an account is not read whole is told, and none is 'nothing there'.
 func TestOutcomes(t *testing.T) {
 	one := []Resource{{Fact: &modelv1.CloudFact{Type: "s3:bucket", Id: "b"}}}

@@ -6,11 +6,45 @@ import (
 	"slices"
 	"strings"
 
+	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
 // order is in which gaps are told: what the owner can mend first.
 var order = []GapKind{GapDenied, GapCut, GapTime, GapThrottled, GapFailed}
+
+// maxUnread bounds the parts that a result names: with more of them, all is one.
+const maxUnread = 500
+
+// unread are the parts of the inventory in which absence means nothing. Where the time was over, no part is known to be whole: what
+// was to be read after it was not even asked for.
+func unread(gaps []Gap) []*modelv1.Unread {
+	type part struct{ kind, region string }
+	var parts []part
+	for _, g := range gaps {
+		kinds := g.Kinds
+		switch {
+		case g.Why == GapTime:
+			return []*modelv1.Unread{{}}
+		case len(kinds) == 0:
+			kinds = []string{""}
+		}
+		for _, k := range kinds {
+			if p := (part{k, g.Region}); !slices.Contains(parts, p) {
+				parts = append(parts, p)
+			}
+		}
+		if len(parts) > maxUnread {
+			return []*modelv1.Unread{{}}
+		}
+	}
+	slices.SortFunc(parts, func(a, b part) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.region, b.region)) })
+	out := make([]*modelv1.Unread, 0, len(parts))
+	for _, p := range parts {
+		out = append(out, &modelv1.Unread{Type: p.kind, Region: p.region})
+	}
+	return out
+}
 
 // words say why.
 func (g Gap) words() string {

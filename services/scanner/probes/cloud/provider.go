@@ -45,13 +45,15 @@ type Resource struct {
 	OfAccount bool
 }
 
-// Gap is one thing that could not be read: coverage is then partial.
+// Gap is one thing that could not be read: coverage is then partial, unless the operator did not want it read.
 type Gap struct {
 	// API is the call in the words in which the owner grants it: "cloudfront:ListDistributions",
 	// "Microsoft.Network/publicIPAddresses/read", "compute.instances.list".
 	API string
 	// Region is where; empty for what has no region or lacks in all.
 	Region string
+	// Kinds are how the types of resources begin that may be missing for it, such as "ec2:". Empty: any may.
+	Kinds []string
 	// Why is why.
 	Why GapKind
 	// Detail is one clear line without secrets, for what Why does not say.
@@ -71,8 +73,10 @@ const (
 	GapThrottled
 	// GapCut means that there is more than is read: a bound on pages or resources.
 	GapCut
-	// GapTime means that the job's time was over.
+	// GapTime means that the job's time was over. Whatever was to be read then may be missing.
 	GapTime
+	// GapUnwanted means that the operator does not want it read. It lacks nothing, but nothing follows from absence there.
+	GapUnwanted
 )
 
 // Bounds that every provider keeps. All are ours.

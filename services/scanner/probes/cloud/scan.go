@@ -139,7 +139,8 @@ func (s *scan) result(ctx context.Context, env probes.Env, gaps []Gap) (*probes.
 	if s.leadsCut {
 		gaps = append(gaps, Gap{API: "inventory", Why: GapCut, Detail: "only " + strconv.Itoa(maxLeads) + " names and addresses are looked at further"})
 	}
-	r := &probes.Result{Outcome: modelv1.Outcome_OUTCOME_COMPLETE, Leads: s.leads}
+	r := &probes.Result{Outcome: modelv1.Outcome_OUTCOME_COMPLETE, Leads: s.leads, Unread: unread(gaps)}
+	gaps = slices.DeleteFunc(slices.Clone(gaps), func(g Gap) bool { return g.Why == GapUnwanted })
 	summary := &modelv1.CloudFact{
 		Provider: s.provider, Account: s.account, Type: TypeAccount, Id: s.job.GetTarget().GetValue(),
 		Settings: map[string]string{SettingResources: strconv.Itoa(s.resources), SettingGaps: strconv.Itoa(len(gaps))},

@@ -11,7 +11,7 @@ import (
 // compares both, and what is called. sts:GetCallerIdentity needs none.
 var actions = []string{
 	"acm:DescribeCertificate", "acm:ListCertificates", "apigateway:GET", "cloudfront:ListDistributions", "ec2:DescribeAddresses",
-	"ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeNetworkAcls", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRegions",
+	"ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeNetworkAcls", "ec2:DescribeNetworkInterfaces", actionRegions,
 	"ec2:DescribeSecurityGroups", "ec2:DescribeSnapshots", "ecr-public:DescribeRepositories", "ecr:DescribeRepositories",
 	"ecr:GetRepositoryPolicy", "ecs:DescribeServices", "ecs:ListClusters", "ecs:ListServices", "eks:DescribeCluster", "eks:ListClusters",
 	"elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancerPolicies",
@@ -28,6 +28,22 @@ var actions = []string{
 
 // Actions are all permissions that the role is used with.
 func Actions() []string { return slices.Clone(actions) }
+
+// services are those whose resources have another first word in their types than in their actions.
+var services = map[string]string{"elasticloadbalancing": "elb", "es": "opensearch"}
+
+// kindsOf says how the types of the resources begin that may be missing where an action failed: all of its service's, because what a
+// second call would have told may decide whether a resource is shown. Without the list of regions any may be missing.
+func kindsOf(action string) []string {
+	service, _, _ := strings.Cut(action, ":")
+	if action == actionRegions {
+		return nil
+	}
+	if name := services[service]; name != "" {
+		service = name
+	}
+	return []string{service + ":"}
+}
 
 // maxSessionPolicy is the longest session policy (docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, Policy).
 const maxSessionPolicy = 2048

@@ -106,6 +106,11 @@ func TestGaps(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("not told: %v", want)
 	}
+	for _, g := range gaps {
+		if service, _, _ := strings.Cut(g.API, ":"); !slices.Equal(g.Kinds, []string{service + ":"}) {
+			t.Errorf("%s: %v may be missing for it", g.API, g.Kinds)
+		}
+	}
 	for _, name := range []string{"old.example.com", "cdn.example.com"} {
 		r, ok := found["route53:record "+name]
 		if why, judged := r.Fact.GetSettings()[cloud.SettingDangling]; !ok || judged {
@@ -294,5 +299,51 @@ func TestSessionPolicy(t *testing.T) {
 		if !strings.HasPrefix(verb, "Describe") && !strings.HasPrefix(verb, "List") && !strings.HasPrefix(verb, "Get") && verb != "GET" {
 			t.Errorf("the session may %s", a)
 		}
+	}
+}
+
+// What may be missing where an action failed is named as the types of resources are: each type has an action, and each action a type.
+func TestKinds(t *testing.T) {
+	form := regexp.MustCompile(`"([a-z0-9-]+:)[a-z-]+"`)
+	raw, err := os.ReadFile("../settings.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]bool{}
+	for _, m := range form.FindAllStringSubmatch(string(raw), -1) {
+		types[m[1]] = true
+	}
+	if len(types) < 20 {
+		t.Fatalf("%v", types)
+	}
+	read := map[string]bool{"wafv2:": true} // a setting of others, and no resource of its own
+	for _, action := range aws.Actions() {
+		kinds := aws.KindsOf(action)
+		if action == "ec2:DescribeRegions" {
+			if len(kinds) != 0 {
+				t.Errorf("without the list of regions only %v may be missing", kinds)
+			}
+			continue
+		}
+		if len(kinds) != 1 || !types[kinds[0]] && kinds[0] != "wafv2:" {
+			t.Errorf("%s: no resource has a type that begins with %v", action, kinds)
+		}
+		read[kinds[0]] = true
+	}
+	for kind := range types {
+		if !read[kind] {
+			t.Errorf("no action is said to read %s", kind)
+		}
+	}
+}
+
+// What the operator does not want read lacks nothing, but nobody says that it is gone.
+func TestUnwantedRegions(t *testing.T) {
+	f := newFake(t)
+	f.XML("ec2 DescribeRegions", `<regionInfo><item><regionName>eu-west-1</regionName><regionEndpoint>x</regionEndpoint></item><item><regionName>us-east-1</regionName><regionEndpoint>y</regionEndpoint></item></regionInfo>`)
+	f.regions = []string{"eu-west-1"}
+	_, gaps := f.inventory(t)
+	if len(gaps) != 1 || gaps[0].Why != cloud.GapUnwanted || gaps[0].Region != "us-east-1" || len(gaps[0].Kinds) != 0 {
+		t.Errorf("gaps %+v", gaps)
 	}
 }

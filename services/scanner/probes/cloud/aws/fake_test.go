@@ -21,15 +21,20 @@ const (
 )
 
 // fakeAWS is an account in which nothing is but what a test puts there.
-type fakeAWS struct{ *cloudtest.AWS }
+type fakeAWS struct {
+	*cloudtest.AWS
+
+	// regions are those that the operator wants read; empty: all.
+	regions []string
+}
 
 func newFake(t *testing.T) *fakeAWS {
 	t.Helper()
-	return &fakeAWS{cloudtest.NewAWS(t, account, role, externalID)}
+	return &fakeAWS{AWS: cloudtest.NewAWS(t, account, role, externalID)}
 }
 
 func (f *fakeAWS) env() probes.Env {
-	return probes.Env{Guard: netguard.New(netguard.Options{AllowPrivate: true}), Cloud: probes.CloudSettings{URLs: map[string]string{"aws": f.URL}}}
+	return probes.Env{Guard: netguard.New(netguard.Options{AllowPrivate: true}), Cloud: probes.CloudSettings{URLs: map[string]string{"aws": f.URL}, Regions: f.regions}}
 }
 
 // inventory reads the account, by type and name.

@@ -106,9 +106,12 @@ func (r *regional) at(api string) place { return place{api, r.region} }
 // anywhere is the place of a call that has no region.
 func anywhere(api string) place { return place{api: api} }
 
+// actionRegions lists the regions of the account.
+const actionRegions = "ec2:DescribeRegions"
+
 // listRegions are the regions that the account has enabled, or those of them that the operator wants.
 func (in *inventory) listRegions(ctx context.Context) {
-	p := anywhere("ec2:DescribeRegions")
+	p := anywhere(actionRegions)
 	out, ok := call(ctx, in, p, ec2.NewFromConfig(in.config).DescribeRegions, &ec2.DescribeRegionsInput{})
 	if !ok {
 		in.lacks(heldAddresses, heldBalancers)
@@ -122,6 +125,7 @@ func (in *inventory) listRegions(ctx context.Context) {
 		name := aws.ToString(r.RegionName)
 		if len(in.env.Cloud.Regions) > 0 && !slices.Contains(in.env.Cloud.Regions, name) {
 			in.lacks(heldAddresses, heldBalancers)
+			in.gap(cloud.Gap{API: p.api, Region: name, Why: cloud.GapUnwanted})
 			continue
 		}
 		in.regions = append(in.regions, name)
@@ -153,6 +157,7 @@ func (in *inventory) lacks(kinds ...string) {
 }
 
 func (in *inventory) gap(g cloud.Gap) {
+	g.Kinds = kindsOf(g.API)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.gaps = append(in.gaps, g)

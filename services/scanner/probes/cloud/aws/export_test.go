@@ -1,0 +1,4 @@
+package aws
+
+// KindsOf is for tests.
+var KindsOf = kindsOf
