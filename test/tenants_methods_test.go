@@ -153,6 +153,7 @@ var methods = map[string]method{
 		return &ingestv1.GetJobRecordsRequest{Assessment: o.assessment, Jobs: []string{o.job}}
 	}},
 	"ingest.v1.IngestService/GetAssetState":        {want: internal, request: func(o objects) proto.Message { return &ingestv1.GetAssetStateRequest{Name: o.asset} }},
+	"ingest.v1.IngestService/FindHolders":          {want: internal, request: func(objects) proto.Message { return &ingestv1.FindHoldersRequest{Places: []string{"192.0.2.1"}} }},
 	"ingest.v1.IngestService/ListAssessmentAssets": {want: internal, request: func(o objects) proto.Message { return &ingestv1.ListAssessmentAssetsRequest{Assessment: o.assessment} }},
 
 	"scheduler.v1.SchedulerService/CreatePlan": {want: codes.FailedPrecondition, request: func(o objects) proto.Message {

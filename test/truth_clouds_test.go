@@ -48,6 +48,8 @@ const (
 	googleEmail = "reader@security-tools.iam.gserviceaccount.com"
 	googleAsked = "/v1/projects/" + googleID + "/assets"
 	// azureZone and googleZone are domains that nobody is asked about.
+	// lentAddress is in Google's ranges, and held by the account of Azure.
+	lentAddress           = "34.102.6.6"
 	azureZone, googleZone = "riskprofiler-lab-azure.com", "riskprofiler-lab-google.com"
 )
 
@@ -133,6 +135,8 @@ func subscription(t *testing.T) *otherCloud {
 	nic := azurePath + "microsoft.network/networkinterfaces/web-nic"
 	group := azurePath + "microsoft.network/networksecuritygroups/web-nsg"
 	web := c.azure("Microsoft.Network/publicIPAddresses", "web", `{"ipAddress":"20.50.2.1","ipConfiguration":{"id":"`+nic+`/ipConfigurations/one"}}`)
+	// The other cloud's record "lent" leads here: an address that another account of the tenant's holds is not lost.
+	c.azure("Microsoft.Network/publicIPAddresses", "lent", `{"ipAddress":"`+lentAddress+`","ipConfiguration":{"id":"`+nic+`/ipConfigurations/two"}}`)
 	c.azure("Microsoft.Network/publicIPAddresses", "left", `{"ipAddress":"20.50.2.9"}`, "cloud-address-unassigned")
 	c.azure("Microsoft.Network/networkInterfaces", "web-nic", `{"networkSecurityGroup":{"id":"`+group+`"},"ipConfigurations":[{"properties":{"publicIPAddress":{"id":"`+web+`"}}}]}`)
 	c.azure("Microsoft.Network/networkSecurityGroups", "web-nsg", `{"networkInterfaces":[{"id":"`+nic+`"}],"securityRules":[
@@ -230,7 +234,7 @@ func project(t *testing.T) *otherCloud {
 
 	c.google("dns.googleapis.com/ManagedZone", "managedZones/77", `{"id":"77","name":"public","dnsName":"`+googleZone+`.","visibility":"public"}`)
 	for name, set := range map[string][3]string{
-		"www": {"A", "34.102.1.1"}, "lost": {"A", "34.102.7.7", "cloud-dns-dangling-address"}, "left": {"A", "34.102.1.9", "cloud-dns-idle-address"},
+		"www": {"A", "34.102.1.1"}, "lent": {"A", lentAddress}, "lost": {"A", "34.102.7.7", "cloud-dns-dangling-address"}, "left": {"A", "34.102.1.9", "cloud-dns-idle-address"},
 		"app": {"CNAME", "hook-abc-ew.a.run.app."}, "gone": {"CNAME", "gone-abc.a.run.app.", "cloud-dns-not-held"},
 	} {
 		full := name + "." + googleZone

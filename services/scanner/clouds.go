@@ -1,12 +1,14 @@
 package scanner
 
 import (
+	"context"
 	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"sync"
 
+	ingestv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/ingest/v1"
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
@@ -59,4 +61,25 @@ func (s *Service) guardOf(job *modelv1.ScanJob, permitted *netguard.Guard) *netg
 		return s.cloudGuard
 	}
 	return permitted
+}
+
+// holdersAtATime is how many places one call asks about: the limit of FindHolders.
+const holdersAtATime = 100
+
+// holders asks ingest which other accounts of the job's tenant hold addresses and names.
+func (s *Service) holders(job *modelv1.ScanJob) func(context.Context, []string) ([]string, error) {
+	return func(ctx context.Context, places []string) ([]string, error) {
+		out := make([]string, 0, len(places))
+		for part := range slices.Chunk(places, holdersAtATime) {
+			res, err := s.ingest.FindHolders(ctx, &ingestv1.FindHoldersRequest{Places: part, ExceptAccount: job.GetTarget().GetValue()})
+			if err != nil {
+				return nil, err
+			}
+			if len(res.GetAccounts()) != len(part) {
+				return nil, fault.New(fault.Internal, "find holders: %d answers for %d places", len(res.GetAccounts()), len(part))
+			}
+			out = append(out, res.GetAccounts()...)
+		}
+		return out, nil
+	}
 }

@@ -81,6 +81,9 @@ type Env struct {
 	// Credential reads what the job's tenant stored to be let into its accounts at a cloud, "azure" or "google"; fault.FailedPrecondition
 	// where there is none. Nil where the scanner reads no secrets.
 	Credential func(ctx context.Context, provider string) (string, error)
+	// Holders tells which other connected accounts of the job's tenant hold addresses and names, one for each, "" where none is known to.
+	// Nil where nobody can be asked.
+	Holders func(ctx context.Context, places []string) ([]string, error)
 	// Contact is the page or address that every request names; empty: DefaultContact. Probes use UserAgent.
 	Contact string
 	// Nuclei is the engine of vuln, where the operator installed it.

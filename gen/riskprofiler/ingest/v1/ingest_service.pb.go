@@ -2195,6 +2195,107 @@ func (x *CheckScopeResponse) GetDenied() []string {
 	return nil
 }
 
+// Request of FindHolders.
+type FindHoldersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Addresses and host names.
+	Places []string `protobuf:"bytes,1,rep,name=places,proto3" json:"places,omitempty"`
+	// The account that is asked for, whose own inventory does not count: "aws:123456789012".
+	ExceptAccount string `protobuf:"bytes,2,opt,name=except_account,json=exceptAccount,proto3" json:"except_account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindHoldersRequest) Reset() {
+	*x = FindHoldersRequest{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindHoldersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindHoldersRequest) ProtoMessage() {}
+
+func (x *FindHoldersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindHoldersRequest.ProtoReflect.Descriptor instead.
+func (*FindHoldersRequest) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *FindHoldersRequest) GetPlaces() []string {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+func (x *FindHoldersRequest) GetExceptAccount() string {
+	if x != nil {
+		return x.ExceptAccount
+	}
+	return ""
+}
+
+// Answer of FindHolders.
+type FindHoldersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each place, in their order: the account that holds it, empty where none is known to.
+	Accounts      []string `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindHoldersResponse) Reset() {
+	*x = FindHoldersResponse{}
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindHoldersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindHoldersResponse) ProtoMessage() {}
+
+func (x *FindHoldersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindHoldersResponse.ProtoReflect.Descriptor instead.
+func (*FindHoldersResponse) Descriptor() ([]byte, []int) {
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *FindHoldersResponse) GetAccounts() []string {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
 // Request of CreateExclusion.
 type CreateExclusionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2205,7 +2306,7 @@ type CreateExclusionRequest struct {
 
 func (x *CreateExclusionRequest) Reset() {
 	*x = CreateExclusionRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[33]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2318,7 @@ func (x *CreateExclusionRequest) String() string {
 func (*CreateExclusionRequest) ProtoMessage() {}
 
 func (x *CreateExclusionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[33]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2331,7 @@ func (x *CreateExclusionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateExclusionRequest.ProtoReflect.Descriptor instead.
 func (*CreateExclusionRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{33}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CreateExclusionRequest) GetExclusion() *Exclusion {
@@ -2252,7 +2353,7 @@ type ListExclusionsRequest struct {
 
 func (x *ListExclusionsRequest) Reset() {
 	*x = ListExclusionsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[34]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +2365,7 @@ func (x *ListExclusionsRequest) String() string {
 func (*ListExclusionsRequest) ProtoMessage() {}
 
 func (x *ListExclusionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[34]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +2378,7 @@ func (x *ListExclusionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExclusionsRequest.ProtoReflect.Descriptor instead.
 func (*ListExclusionsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{34}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListExclusionsRequest) GetPageSize() int32 {
@@ -2305,7 +2406,7 @@ type ListExclusionsResponse struct {
 
 func (x *ListExclusionsResponse) Reset() {
 	*x = ListExclusionsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[35]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2418,7 @@ func (x *ListExclusionsResponse) String() string {
 func (*ListExclusionsResponse) ProtoMessage() {}
 
 func (x *ListExclusionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[35]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2431,7 @@ func (x *ListExclusionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExclusionsResponse.ProtoReflect.Descriptor instead.
 func (*ListExclusionsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{35}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListExclusionsResponse) GetExclusions() []*Exclusion {
@@ -2357,7 +2458,7 @@ type DeleteExclusionRequest struct {
 
 func (x *DeleteExclusionRequest) Reset() {
 	*x = DeleteExclusionRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[36]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2369,7 +2470,7 @@ func (x *DeleteExclusionRequest) String() string {
 func (*DeleteExclusionRequest) ProtoMessage() {}
 
 func (x *DeleteExclusionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[36]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2382,7 +2483,7 @@ func (x *DeleteExclusionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteExclusionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteExclusionRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{36}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeleteExclusionRequest) GetName() string {
@@ -2405,7 +2506,7 @@ type ListObservationsRequest struct {
 
 func (x *ListObservationsRequest) Reset() {
 	*x = ListObservationsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[37]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2518,7 @@ func (x *ListObservationsRequest) String() string {
 func (*ListObservationsRequest) ProtoMessage() {}
 
 func (x *ListObservationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[37]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2531,7 @@ func (x *ListObservationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListObservationsRequest.ProtoReflect.Descriptor instead.
 func (*ListObservationsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{37}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListObservationsRequest) GetAsset() string {
@@ -2465,7 +2566,7 @@ type ListObservationsResponse struct {
 
 func (x *ListObservationsResponse) Reset() {
 	*x = ListObservationsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[38]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2578,7 @@ func (x *ListObservationsResponse) String() string {
 func (*ListObservationsResponse) ProtoMessage() {}
 
 func (x *ListObservationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[38]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2591,7 @@ func (x *ListObservationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListObservationsResponse.ProtoReflect.Descriptor instead.
 func (*ListObservationsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{38}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListObservationsResponse) GetObservations() []*v1.Observation {
@@ -2520,7 +2621,7 @@ type ListCoverageRequest struct {
 
 func (x *ListCoverageRequest) Reset() {
 	*x = ListCoverageRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[39]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2633,7 @@ func (x *ListCoverageRequest) String() string {
 func (*ListCoverageRequest) ProtoMessage() {}
 
 func (x *ListCoverageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[39]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2646,7 @@ func (x *ListCoverageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCoverageRequest.ProtoReflect.Descriptor instead.
 func (*ListCoverageRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{39}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListCoverageRequest) GetAssessment() string {
@@ -2583,7 +2684,7 @@ type ListCoverageResponse struct {
 
 func (x *ListCoverageResponse) Reset() {
 	*x = ListCoverageResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[40]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2595,7 +2696,7 @@ func (x *ListCoverageResponse) String() string {
 func (*ListCoverageResponse) ProtoMessage() {}
 
 func (x *ListCoverageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[40]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2608,7 +2709,7 @@ func (x *ListCoverageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCoverageResponse.ProtoReflect.Descriptor instead.
 func (*ListCoverageResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{40}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListCoverageResponse) GetCoverage() []*v1.Coverage {
@@ -2642,7 +2743,7 @@ type SubmitResultRequest struct {
 
 func (x *SubmitResultRequest) Reset() {
 	*x = SubmitResultRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[41]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2755,7 @@ func (x *SubmitResultRequest) String() string {
 func (*SubmitResultRequest) ProtoMessage() {}
 
 func (x *SubmitResultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[41]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2768,7 @@ func (x *SubmitResultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResultRequest.ProtoReflect.Descriptor instead.
 func (*SubmitResultRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{41}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SubmitResultRequest) GetResult() *v1.ScanCompleted {
@@ -2686,7 +2787,7 @@ type SubmitResultResponse struct {
 
 func (x *SubmitResultResponse) Reset() {
 	*x = SubmitResultResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[42]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2698,7 +2799,7 @@ func (x *SubmitResultResponse) String() string {
 func (*SubmitResultResponse) ProtoMessage() {}
 
 func (x *SubmitResultResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[42]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2711,7 +2812,7 @@ func (x *SubmitResultResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResultResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResultResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{42}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{44}
 }
 
 // Request of GetJobRecords.
@@ -2725,7 +2826,7 @@ type GetJobRecordsRequest struct {
 
 func (x *GetJobRecordsRequest) Reset() {
 	*x = GetJobRecordsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[43]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +2838,7 @@ func (x *GetJobRecordsRequest) String() string {
 func (*GetJobRecordsRequest) ProtoMessage() {}
 
 func (x *GetJobRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[43]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +2851,7 @@ func (x *GetJobRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRecordsRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{43}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetJobRecordsRequest) GetAssessment() string {
@@ -2777,7 +2878,7 @@ type GetJobRecordsResponse struct {
 
 func (x *GetJobRecordsResponse) Reset() {
 	*x = GetJobRecordsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[44]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2789,7 +2890,7 @@ func (x *GetJobRecordsResponse) String() string {
 func (*GetJobRecordsResponse) ProtoMessage() {}
 
 func (x *GetJobRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[44]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2802,7 +2903,7 @@ func (x *GetJobRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRecordsResponse.ProtoReflect.Descriptor instead.
 func (*GetJobRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{44}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetJobRecordsResponse) GetRecords() []*v1.JobRecord {
@@ -2822,7 +2923,7 @@ type GetAssetStateRequest struct {
 
 func (x *GetAssetStateRequest) Reset() {
 	*x = GetAssetStateRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[45]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2834,7 +2935,7 @@ func (x *GetAssetStateRequest) String() string {
 func (*GetAssetStateRequest) ProtoMessage() {}
 
 func (x *GetAssetStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[45]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2847,7 +2948,7 @@ func (x *GetAssetStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAssetStateRequest.ProtoReflect.Descriptor instead.
 func (*GetAssetStateRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{45}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetAssetStateRequest) GetName() string {
@@ -2870,7 +2971,7 @@ type GetAssetStateResponse struct {
 
 func (x *GetAssetStateResponse) Reset() {
 	*x = GetAssetStateResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[46]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +2983,7 @@ func (x *GetAssetStateResponse) String() string {
 func (*GetAssetStateResponse) ProtoMessage() {}
 
 func (x *GetAssetStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[46]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +2996,7 @@ func (x *GetAssetStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAssetStateResponse.ProtoReflect.Descriptor instead.
 func (*GetAssetStateResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{46}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GetAssetStateResponse) GetAsset() *v1.Asset {
@@ -2932,7 +3033,7 @@ type ListAssessmentAssetsRequest struct {
 
 func (x *ListAssessmentAssetsRequest) Reset() {
 	*x = ListAssessmentAssetsRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[47]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2944,7 +3045,7 @@ func (x *ListAssessmentAssetsRequest) String() string {
 func (*ListAssessmentAssetsRequest) ProtoMessage() {}
 
 func (x *ListAssessmentAssetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[47]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2957,7 +3058,7 @@ func (x *ListAssessmentAssetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAssessmentAssetsRequest.ProtoReflect.Descriptor instead.
 func (*ListAssessmentAssetsRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{47}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListAssessmentAssetsRequest) GetAssessment() string {
@@ -2993,7 +3094,7 @@ type ListAssessmentAssetsResponse struct {
 
 func (x *ListAssessmentAssetsResponse) Reset() {
 	*x = ListAssessmentAssetsResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[48]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3106,7 @@ func (x *ListAssessmentAssetsResponse) String() string {
 func (*ListAssessmentAssetsResponse) ProtoMessage() {}
 
 func (x *ListAssessmentAssetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[48]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3119,7 @@ func (x *ListAssessmentAssetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAssessmentAssetsResponse.ProtoReflect.Descriptor instead.
 func (*ListAssessmentAssetsResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{48}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListAssessmentAssetsResponse) GetAssets() []string {
@@ -3050,7 +3151,7 @@ type SyncIntelRequest struct {
 
 func (x *SyncIntelRequest) Reset() {
 	*x = SyncIntelRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[49]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3163,7 @@ func (x *SyncIntelRequest) String() string {
 func (*SyncIntelRequest) ProtoMessage() {}
 
 func (x *SyncIntelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[49]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3176,7 @@ func (x *SyncIntelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncIntelRequest.ProtoReflect.Descriptor instead.
 func (*SyncIntelRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{49}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SyncIntelRequest) GetFeeds() []string {
@@ -3125,7 +3226,7 @@ type SyncIntelResponse struct {
 
 func (x *SyncIntelResponse) Reset() {
 	*x = SyncIntelResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[50]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3238,7 @@ func (x *SyncIntelResponse) String() string {
 func (*SyncIntelResponse) ProtoMessage() {}
 
 func (x *SyncIntelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[50]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3251,7 @@ func (x *SyncIntelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncIntelResponse.ProtoReflect.Descriptor instead.
 func (*SyncIntelResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{50}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SyncIntelResponse) GetDone() bool {
@@ -3236,7 +3337,7 @@ type ImportIntelRequest struct {
 
 func (x *ImportIntelRequest) Reset() {
 	*x = ImportIntelRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[51]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3248,7 +3349,7 @@ func (x *ImportIntelRequest) String() string {
 func (*ImportIntelRequest) ProtoMessage() {}
 
 func (x *ImportIntelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[51]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3261,7 +3362,7 @@ func (x *ImportIntelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportIntelRequest.ProtoReflect.Descriptor instead.
 func (*ImportIntelRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{51}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ImportIntelRequest) GetFeed() string {
@@ -3315,7 +3416,7 @@ type ImportIntelResponse struct {
 
 func (x *ImportIntelResponse) Reset() {
 	*x = ImportIntelResponse{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[52]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3327,7 +3428,7 @@ func (x *ImportIntelResponse) String() string {
 func (*ImportIntelResponse) ProtoMessage() {}
 
 func (x *ImportIntelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[52]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3340,7 +3441,7 @@ func (x *ImportIntelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportIntelResponse.ProtoReflect.Descriptor instead.
 func (*ImportIntelResponse) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{52}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{54}
 }
 
 // Request of GetIntelStatus.
@@ -3352,7 +3453,7 @@ type GetIntelStatusRequest struct {
 
 func (x *GetIntelStatusRequest) Reset() {
 	*x = GetIntelStatusRequest{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[53]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3364,7 +3465,7 @@ func (x *GetIntelStatusRequest) String() string {
 func (*GetIntelStatusRequest) ProtoMessage() {}
 
 func (x *GetIntelStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[53]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3377,7 +3478,7 @@ func (x *GetIntelStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIntelStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetIntelStatusRequest) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{53}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{55}
 }
 
 // IntelStatus is what is known about vulnerabilities.
@@ -3399,7 +3500,7 @@ type IntelStatus struct {
 
 func (x *IntelStatus) Reset() {
 	*x = IntelStatus{}
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[54]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +3512,7 @@ func (x *IntelStatus) String() string {
 func (*IntelStatus) ProtoMessage() {}
 
 func (x *IntelStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[54]
+	mi := &file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +3525,7 @@ func (x *IntelStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntelStatus.ProtoReflect.Descriptor instead.
 func (*IntelStatus) Descriptor() ([]byte, []int) {
-	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{54}
+	return file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *IntelStatus) GetManifest() *v1.IntelManifest {
@@ -3631,7 +3732,12 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"withDenied\"q\n" +
 	"\x12CheckScopeResponse\x12C\n" +
 	"\tdecisions\x18\x01 \x03(\v2%.riskprofiler.ingest.v1.ScopeDecisionR\tdecisions\x12\x16\n" +
-	"\x06denied\x18\x02 \x03(\tR\x06denied\"d\n" +
+	"\x06denied\x18\x02 \x03(\tR\x06denied\"r\n" +
+	"\x12FindHoldersRequest\x12+\n" +
+	"\x06places\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\b\x01\x10d\"\ar\x05\x10\x01\x18\xff\x01R\x06places\x12/\n" +
+	"\x0eexcept_account\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\rexceptAccount\"1\n" +
+	"\x13FindHoldersResponse\x12\x1a\n" +
+	"\baccounts\x18\x01 \x03(\tR\baccounts\"d\n" +
 	"\x16CreateExclusionRequest\x12J\n" +
 	"\texclusion\x18\x01 \x01(\v2!.riskprofiler.ingest.v1.ExclusionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\texclusion\"i\n" +
 	"\x15ListExclusionsRequest\x12'\n" +
@@ -3730,7 +3836,7 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\x18PROOF_METHOD_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PROOF_METHOD_DNS_TXT\x10\x01\x12\x1a\n" +
 	"\x16PROOF_METHOD_HTTP_FILE\x10\x02\x12\x1b\n" +
-	"\x17PROOF_METHOD_CLOUD_ROLE\x10\x032\x8f/\n" +
+	"\x17PROOF_METHOD_CLOUD_ROLE\x10\x032\x860\n" +
 	"\rIngestService\x12\x90\x01\n" +
 	"\vCreateAsset\x12*.riskprofiler.ingest.v1.CreateAssetRequest\x1a\x1c.riskprofiler.model.v1.Asset\"7\xba\xd2\x18\x1a\n" +
 	"\x05admin\n" +
@@ -3860,7 +3966,8 @@ const file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc = "" +
 	"\fSubmitResult\x12+.riskprofiler.ingest.v1.SubmitResultRequest\x1a,.riskprofiler.ingest.v1.SubmitResultResponse\"\x18\xba\xd2\x18\x14\x12\ascanner\x12\tscheduler\x12}\n" +
 	"\rGetJobRecords\x12,.riskprofiler.ingest.v1.GetJobRecordsRequest\x1a-.riskprofiler.ingest.v1.GetJobRecordsResponse\"\x0f\xba\xd2\x18\v\x12\tscheduler\x12\x93\x01\n" +
 	"\rGetAssetState\x12,.riskprofiler.ingest.v1.GetAssetStateRequest\x1a-.riskprofiler.ingest.v1.GetAssetStateResponse\"%\xba\xd2\x18!\x12\n" +
-	"correlator\x12\breporter\x12\tscheduler\x12\x89\x01\n" +
+	"correlator\x12\breporter\x12\tscheduler\x12u\n" +
+	"\vFindHolders\x12*.riskprofiler.ingest.v1.FindHoldersRequest\x1a+.riskprofiler.ingest.v1.FindHoldersResponse\"\r\xba\xd2\x18\t\x12\ascanner\x12\x89\x01\n" +
 	"\tSyncIntel\x12(.riskprofiler.ingest.v1.SyncIntelRequest\x1a).riskprofiler.ingest.v1.SyncIntelResponse\"'\xba\xd2\x18\n" +
 	"\n" +
 	"\boperator\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/intel:sync\x12\x91\x01\n" +
@@ -3889,7 +3996,7 @@ func file_riskprofiler_ingest_v1_ingest_service_proto_rawDescGZIP() []byte {
 }
 
 var file_riskprofiler_ingest_v1_ingest_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_riskprofiler_ingest_v1_ingest_service_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_riskprofiler_ingest_v1_ingest_service_proto_goTypes = []any{
 	(ProofMethod)(0),                     // 0: riskprofiler.ingest.v1.ProofMethod
 	(Authorization_Event)(0),             // 1: riskprofiler.ingest.v1.Authorization.Event
@@ -3926,119 +4033,121 @@ var file_riskprofiler_ingest_v1_ingest_service_proto_goTypes = []any{
 	(*DeleteDoNotScanEntryRequest)(nil),  // 32: riskprofiler.ingest.v1.DeleteDoNotScanEntryRequest
 	(*CheckScopeRequest)(nil),            // 33: riskprofiler.ingest.v1.CheckScopeRequest
 	(*CheckScopeResponse)(nil),           // 34: riskprofiler.ingest.v1.CheckScopeResponse
-	(*CreateExclusionRequest)(nil),       // 35: riskprofiler.ingest.v1.CreateExclusionRequest
-	(*ListExclusionsRequest)(nil),        // 36: riskprofiler.ingest.v1.ListExclusionsRequest
-	(*ListExclusionsResponse)(nil),       // 37: riskprofiler.ingest.v1.ListExclusionsResponse
-	(*DeleteExclusionRequest)(nil),       // 38: riskprofiler.ingest.v1.DeleteExclusionRequest
-	(*ListObservationsRequest)(nil),      // 39: riskprofiler.ingest.v1.ListObservationsRequest
-	(*ListObservationsResponse)(nil),     // 40: riskprofiler.ingest.v1.ListObservationsResponse
-	(*ListCoverageRequest)(nil),          // 41: riskprofiler.ingest.v1.ListCoverageRequest
-	(*ListCoverageResponse)(nil),         // 42: riskprofiler.ingest.v1.ListCoverageResponse
-	(*SubmitResultRequest)(nil),          // 43: riskprofiler.ingest.v1.SubmitResultRequest
-	(*SubmitResultResponse)(nil),         // 44: riskprofiler.ingest.v1.SubmitResultResponse
-	(*GetJobRecordsRequest)(nil),         // 45: riskprofiler.ingest.v1.GetJobRecordsRequest
-	(*GetJobRecordsResponse)(nil),        // 46: riskprofiler.ingest.v1.GetJobRecordsResponse
-	(*GetAssetStateRequest)(nil),         // 47: riskprofiler.ingest.v1.GetAssetStateRequest
-	(*GetAssetStateResponse)(nil),        // 48: riskprofiler.ingest.v1.GetAssetStateResponse
-	(*ListAssessmentAssetsRequest)(nil),  // 49: riskprofiler.ingest.v1.ListAssessmentAssetsRequest
-	(*ListAssessmentAssetsResponse)(nil), // 50: riskprofiler.ingest.v1.ListAssessmentAssetsResponse
-	(*SyncIntelRequest)(nil),             // 51: riskprofiler.ingest.v1.SyncIntelRequest
-	(*SyncIntelResponse)(nil),            // 52: riskprofiler.ingest.v1.SyncIntelResponse
-	(*ImportIntelRequest)(nil),           // 53: riskprofiler.ingest.v1.ImportIntelRequest
-	(*ImportIntelResponse)(nil),          // 54: riskprofiler.ingest.v1.ImportIntelResponse
-	(*GetIntelStatusRequest)(nil),        // 55: riskprofiler.ingest.v1.GetIntelStatusRequest
-	(*IntelStatus)(nil),                  // 56: riskprofiler.ingest.v1.IntelStatus
-	(*timestamppb.Timestamp)(nil),        // 57: google.protobuf.Timestamp
-	(v1.Clearance)(0),                    // 58: riskprofiler.model.v1.Clearance
-	(*v1.Target)(nil),                    // 59: riskprofiler.model.v1.Target
-	(*v1.CloudAccess)(nil),               // 60: riskprofiler.model.v1.CloudAccess
-	(*v1.Asset)(nil),                     // 61: riskprofiler.model.v1.Asset
-	(*fieldmaskpb.FieldMask)(nil),        // 62: google.protobuf.FieldMask
-	(*v1.Discovery)(nil),                 // 63: riskprofiler.model.v1.Discovery
-	(v1.ScanType)(0),                     // 64: riskprofiler.model.v1.ScanType
-	(v1.Profile)(0),                      // 65: riskprofiler.model.v1.Profile
-	(*v1.Observation)(nil),               // 66: riskprofiler.model.v1.Observation
-	(*v1.Coverage)(nil),                  // 67: riskprofiler.model.v1.Coverage
-	(*v1.ScanCompleted)(nil),             // 68: riskprofiler.model.v1.ScanCompleted
-	(*v1.JobRecord)(nil),                 // 69: riskprofiler.model.v1.JobRecord
-	(*v1.ObservationSet)(nil),            // 70: riskprofiler.model.v1.ObservationSet
-	(*v1.IntelManifest)(nil),             // 71: riskprofiler.model.v1.IntelManifest
-	(*IntelRecord)(nil),                  // 72: riskprofiler.ingest.v1.IntelRecord
-	(*v1.IntelFeed)(nil),                 // 73: riskprofiler.model.v1.IntelFeed
-	(*CreateImportRequest)(nil),          // 74: riskprofiler.ingest.v1.CreateImportRequest
-	(*UploadImportPartRequest)(nil),      // 75: riskprofiler.ingest.v1.UploadImportPartRequest
-	(*StartImportRequest)(nil),           // 76: riskprofiler.ingest.v1.StartImportRequest
-	(*GetImportRequest)(nil),             // 77: riskprofiler.ingest.v1.GetImportRequest
-	(*ListImportsRequest)(nil),           // 78: riskprofiler.ingest.v1.ListImportsRequest
-	(*ListImportProblemsRequest)(nil),    // 79: riskprofiler.ingest.v1.ListImportProblemsRequest
-	(*emptypb.Empty)(nil),                // 80: google.protobuf.Empty
-	(*Import)(nil),                       // 81: riskprofiler.ingest.v1.Import
-	(*UploadImportPartResponse)(nil),     // 82: riskprofiler.ingest.v1.UploadImportPartResponse
-	(*ListImportsResponse)(nil),          // 83: riskprofiler.ingest.v1.ListImportsResponse
-	(*ListImportProblemsResponse)(nil),   // 84: riskprofiler.ingest.v1.ListImportProblemsResponse
+	(*FindHoldersRequest)(nil),           // 35: riskprofiler.ingest.v1.FindHoldersRequest
+	(*FindHoldersResponse)(nil),          // 36: riskprofiler.ingest.v1.FindHoldersResponse
+	(*CreateExclusionRequest)(nil),       // 37: riskprofiler.ingest.v1.CreateExclusionRequest
+	(*ListExclusionsRequest)(nil),        // 38: riskprofiler.ingest.v1.ListExclusionsRequest
+	(*ListExclusionsResponse)(nil),       // 39: riskprofiler.ingest.v1.ListExclusionsResponse
+	(*DeleteExclusionRequest)(nil),       // 40: riskprofiler.ingest.v1.DeleteExclusionRequest
+	(*ListObservationsRequest)(nil),      // 41: riskprofiler.ingest.v1.ListObservationsRequest
+	(*ListObservationsResponse)(nil),     // 42: riskprofiler.ingest.v1.ListObservationsResponse
+	(*ListCoverageRequest)(nil),          // 43: riskprofiler.ingest.v1.ListCoverageRequest
+	(*ListCoverageResponse)(nil),         // 44: riskprofiler.ingest.v1.ListCoverageResponse
+	(*SubmitResultRequest)(nil),          // 45: riskprofiler.ingest.v1.SubmitResultRequest
+	(*SubmitResultResponse)(nil),         // 46: riskprofiler.ingest.v1.SubmitResultResponse
+	(*GetJobRecordsRequest)(nil),         // 47: riskprofiler.ingest.v1.GetJobRecordsRequest
+	(*GetJobRecordsResponse)(nil),        // 48: riskprofiler.ingest.v1.GetJobRecordsResponse
+	(*GetAssetStateRequest)(nil),         // 49: riskprofiler.ingest.v1.GetAssetStateRequest
+	(*GetAssetStateResponse)(nil),        // 50: riskprofiler.ingest.v1.GetAssetStateResponse
+	(*ListAssessmentAssetsRequest)(nil),  // 51: riskprofiler.ingest.v1.ListAssessmentAssetsRequest
+	(*ListAssessmentAssetsResponse)(nil), // 52: riskprofiler.ingest.v1.ListAssessmentAssetsResponse
+	(*SyncIntelRequest)(nil),             // 53: riskprofiler.ingest.v1.SyncIntelRequest
+	(*SyncIntelResponse)(nil),            // 54: riskprofiler.ingest.v1.SyncIntelResponse
+	(*ImportIntelRequest)(nil),           // 55: riskprofiler.ingest.v1.ImportIntelRequest
+	(*ImportIntelResponse)(nil),          // 56: riskprofiler.ingest.v1.ImportIntelResponse
+	(*GetIntelStatusRequest)(nil),        // 57: riskprofiler.ingest.v1.GetIntelStatusRequest
+	(*IntelStatus)(nil),                  // 58: riskprofiler.ingest.v1.IntelStatus
+	(*timestamppb.Timestamp)(nil),        // 59: google.protobuf.Timestamp
+	(v1.Clearance)(0),                    // 60: riskprofiler.model.v1.Clearance
+	(*v1.Target)(nil),                    // 61: riskprofiler.model.v1.Target
+	(*v1.CloudAccess)(nil),               // 62: riskprofiler.model.v1.CloudAccess
+	(*v1.Asset)(nil),                     // 63: riskprofiler.model.v1.Asset
+	(*fieldmaskpb.FieldMask)(nil),        // 64: google.protobuf.FieldMask
+	(*v1.Discovery)(nil),                 // 65: riskprofiler.model.v1.Discovery
+	(v1.ScanType)(0),                     // 66: riskprofiler.model.v1.ScanType
+	(v1.Profile)(0),                      // 67: riskprofiler.model.v1.Profile
+	(*v1.Observation)(nil),               // 68: riskprofiler.model.v1.Observation
+	(*v1.Coverage)(nil),                  // 69: riskprofiler.model.v1.Coverage
+	(*v1.ScanCompleted)(nil),             // 70: riskprofiler.model.v1.ScanCompleted
+	(*v1.JobRecord)(nil),                 // 71: riskprofiler.model.v1.JobRecord
+	(*v1.ObservationSet)(nil),            // 72: riskprofiler.model.v1.ObservationSet
+	(*v1.IntelManifest)(nil),             // 73: riskprofiler.model.v1.IntelManifest
+	(*IntelRecord)(nil),                  // 74: riskprofiler.ingest.v1.IntelRecord
+	(*v1.IntelFeed)(nil),                 // 75: riskprofiler.model.v1.IntelFeed
+	(*CreateImportRequest)(nil),          // 76: riskprofiler.ingest.v1.CreateImportRequest
+	(*UploadImportPartRequest)(nil),      // 77: riskprofiler.ingest.v1.UploadImportPartRequest
+	(*StartImportRequest)(nil),           // 78: riskprofiler.ingest.v1.StartImportRequest
+	(*GetImportRequest)(nil),             // 79: riskprofiler.ingest.v1.GetImportRequest
+	(*ListImportsRequest)(nil),           // 80: riskprofiler.ingest.v1.ListImportsRequest
+	(*ListImportProblemsRequest)(nil),    // 81: riskprofiler.ingest.v1.ListImportProblemsRequest
+	(*emptypb.Empty)(nil),                // 82: google.protobuf.Empty
+	(*Import)(nil),                       // 83: riskprofiler.ingest.v1.Import
+	(*UploadImportPartResponse)(nil),     // 84: riskprofiler.ingest.v1.UploadImportPartResponse
+	(*ListImportsResponse)(nil),          // 85: riskprofiler.ingest.v1.ListImportsResponse
+	(*ListImportProblemsResponse)(nil),   // 86: riskprofiler.ingest.v1.ListImportProblemsResponse
 }
 var file_riskprofiler_ingest_v1_ingest_service_proto_depIdxs = []int32{
 	0,  // 0: riskprofiler.ingest.v1.Proof.method:type_name -> riskprofiler.ingest.v1.ProofMethod
-	57, // 1: riskprofiler.ingest.v1.Proof.create_time:type_name -> google.protobuf.Timestamp
-	57, // 2: riskprofiler.ingest.v1.Proof.verify_time:type_name -> google.protobuf.Timestamp
+	59, // 1: riskprofiler.ingest.v1.Proof.create_time:type_name -> google.protobuf.Timestamp
+	59, // 2: riskprofiler.ingest.v1.Proof.verify_time:type_name -> google.protobuf.Timestamp
 	1,  // 3: riskprofiler.ingest.v1.Authorization.event:type_name -> riskprofiler.ingest.v1.Authorization.Event
-	58, // 4: riskprofiler.ingest.v1.Authorization.clearance:type_name -> riskprofiler.model.v1.Clearance
-	57, // 5: riskprofiler.ingest.v1.Authorization.create_time:type_name -> google.protobuf.Timestamp
-	57, // 6: riskprofiler.ingest.v1.Authorization.expire_time:type_name -> google.protobuf.Timestamp
-	57, // 7: riskprofiler.ingest.v1.Stop.create_time:type_name -> google.protobuf.Timestamp
-	57, // 8: riskprofiler.ingest.v1.DoNotScanEntry.create_time:type_name -> google.protobuf.Timestamp
-	57, // 9: riskprofiler.ingest.v1.Exclusion.create_time:type_name -> google.protobuf.Timestamp
-	59, // 10: riskprofiler.ingest.v1.ScopeDecision.target:type_name -> riskprofiler.model.v1.Target
-	58, // 11: riskprofiler.ingest.v1.ScopeDecision.granted:type_name -> riskprofiler.model.v1.Clearance
-	58, // 12: riskprofiler.ingest.v1.ScopeDecision.needed:type_name -> riskprofiler.model.v1.Clearance
-	60, // 13: riskprofiler.ingest.v1.ScopeDecision.cloud:type_name -> riskprofiler.model.v1.CloudAccess
-	61, // 14: riskprofiler.ingest.v1.CreateAssetRequest.asset:type_name -> riskprofiler.model.v1.Asset
-	61, // 15: riskprofiler.ingest.v1.ListAssetsResponse.assets:type_name -> riskprofiler.model.v1.Asset
-	61, // 16: riskprofiler.ingest.v1.UpdateAssetRequest.asset:type_name -> riskprofiler.model.v1.Asset
-	62, // 17: riskprofiler.ingest.v1.UpdateAssetRequest.update_mask:type_name -> google.protobuf.FieldMask
-	61, // 18: riskprofiler.ingest.v1.BatchImportAssetsResponse.assets:type_name -> riskprofiler.model.v1.Asset
+	60, // 4: riskprofiler.ingest.v1.Authorization.clearance:type_name -> riskprofiler.model.v1.Clearance
+	59, // 5: riskprofiler.ingest.v1.Authorization.create_time:type_name -> google.protobuf.Timestamp
+	59, // 6: riskprofiler.ingest.v1.Authorization.expire_time:type_name -> google.protobuf.Timestamp
+	59, // 7: riskprofiler.ingest.v1.Stop.create_time:type_name -> google.protobuf.Timestamp
+	59, // 8: riskprofiler.ingest.v1.DoNotScanEntry.create_time:type_name -> google.protobuf.Timestamp
+	59, // 9: riskprofiler.ingest.v1.Exclusion.create_time:type_name -> google.protobuf.Timestamp
+	61, // 10: riskprofiler.ingest.v1.ScopeDecision.target:type_name -> riskprofiler.model.v1.Target
+	60, // 11: riskprofiler.ingest.v1.ScopeDecision.granted:type_name -> riskprofiler.model.v1.Clearance
+	60, // 12: riskprofiler.ingest.v1.ScopeDecision.needed:type_name -> riskprofiler.model.v1.Clearance
+	62, // 13: riskprofiler.ingest.v1.ScopeDecision.cloud:type_name -> riskprofiler.model.v1.CloudAccess
+	63, // 14: riskprofiler.ingest.v1.CreateAssetRequest.asset:type_name -> riskprofiler.model.v1.Asset
+	63, // 15: riskprofiler.ingest.v1.ListAssetsResponse.assets:type_name -> riskprofiler.model.v1.Asset
+	63, // 16: riskprofiler.ingest.v1.UpdateAssetRequest.asset:type_name -> riskprofiler.model.v1.Asset
+	64, // 17: riskprofiler.ingest.v1.UpdateAssetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	63, // 18: riskprofiler.ingest.v1.BatchImportAssetsResponse.assets:type_name -> riskprofiler.model.v1.Asset
 	16, // 19: riskprofiler.ingest.v1.BatchImportAssetsResponse.problems:type_name -> riskprofiler.ingest.v1.ImportProblem
 	0,  // 20: riskprofiler.ingest.v1.CreateProofRequest.method:type_name -> riskprofiler.ingest.v1.ProofMethod
 	2,  // 21: riskprofiler.ingest.v1.ListProofsResponse.proofs:type_name -> riskprofiler.ingest.v1.Proof
-	58, // 22: riskprofiler.ingest.v1.AttestAssetRequest.clearance:type_name -> riskprofiler.model.v1.Clearance
-	57, // 23: riskprofiler.ingest.v1.AttestAssetRequest.expire_time:type_name -> google.protobuf.Timestamp
-	58, // 24: riskprofiler.ingest.v1.GrantClearanceRequest.clearance:type_name -> riskprofiler.model.v1.Clearance
+	60, // 22: riskprofiler.ingest.v1.AttestAssetRequest.clearance:type_name -> riskprofiler.model.v1.Clearance
+	59, // 23: riskprofiler.ingest.v1.AttestAssetRequest.expire_time:type_name -> google.protobuf.Timestamp
+	60, // 24: riskprofiler.ingest.v1.GrantClearanceRequest.clearance:type_name -> riskprofiler.model.v1.Clearance
 	3,  // 25: riskprofiler.ingest.v1.ListAuthorizationsResponse.authorizations:type_name -> riskprofiler.ingest.v1.Authorization
 	4,  // 26: riskprofiler.ingest.v1.CreateStopRequest.stop:type_name -> riskprofiler.ingest.v1.Stop
 	4,  // 27: riskprofiler.ingest.v1.ListStopsResponse.stops:type_name -> riskprofiler.ingest.v1.Stop
 	5,  // 28: riskprofiler.ingest.v1.CreateDoNotScanEntryRequest.entry:type_name -> riskprofiler.ingest.v1.DoNotScanEntry
 	5,  // 29: riskprofiler.ingest.v1.ListDoNotScanEntriesResponse.entries:type_name -> riskprofiler.ingest.v1.DoNotScanEntry
-	59, // 30: riskprofiler.ingest.v1.CheckScopeRequest.targets:type_name -> riskprofiler.model.v1.Target
-	63, // 31: riskprofiler.ingest.v1.CheckScopeRequest.path:type_name -> riskprofiler.model.v1.Discovery
-	64, // 32: riskprofiler.ingest.v1.CheckScopeRequest.scan_types:type_name -> riskprofiler.model.v1.ScanType
-	65, // 33: riskprofiler.ingest.v1.CheckScopeRequest.profile:type_name -> riskprofiler.model.v1.Profile
+	61, // 30: riskprofiler.ingest.v1.CheckScopeRequest.targets:type_name -> riskprofiler.model.v1.Target
+	65, // 31: riskprofiler.ingest.v1.CheckScopeRequest.path:type_name -> riskprofiler.model.v1.Discovery
+	66, // 32: riskprofiler.ingest.v1.CheckScopeRequest.scan_types:type_name -> riskprofiler.model.v1.ScanType
+	67, // 33: riskprofiler.ingest.v1.CheckScopeRequest.profile:type_name -> riskprofiler.model.v1.Profile
 	7,  // 34: riskprofiler.ingest.v1.CheckScopeResponse.decisions:type_name -> riskprofiler.ingest.v1.ScopeDecision
 	6,  // 35: riskprofiler.ingest.v1.CreateExclusionRequest.exclusion:type_name -> riskprofiler.ingest.v1.Exclusion
 	6,  // 36: riskprofiler.ingest.v1.ListExclusionsResponse.exclusions:type_name -> riskprofiler.ingest.v1.Exclusion
-	66, // 37: riskprofiler.ingest.v1.ListObservationsResponse.observations:type_name -> riskprofiler.model.v1.Observation
-	67, // 38: riskprofiler.ingest.v1.ListCoverageResponse.coverage:type_name -> riskprofiler.model.v1.Coverage
-	68, // 39: riskprofiler.ingest.v1.SubmitResultRequest.result:type_name -> riskprofiler.model.v1.ScanCompleted
-	69, // 40: riskprofiler.ingest.v1.GetJobRecordsResponse.records:type_name -> riskprofiler.model.v1.JobRecord
-	61, // 41: riskprofiler.ingest.v1.GetAssetStateResponse.asset:type_name -> riskprofiler.model.v1.Asset
-	70, // 42: riskprofiler.ingest.v1.GetAssetStateResponse.sets:type_name -> riskprofiler.model.v1.ObservationSet
-	71, // 43: riskprofiler.ingest.v1.SyncIntelResponse.published:type_name -> riskprofiler.model.v1.IntelManifest
-	72, // 44: riskprofiler.ingest.v1.ImportIntelRequest.records:type_name -> riskprofiler.ingest.v1.IntelRecord
-	73, // 45: riskprofiler.ingest.v1.ImportIntelRequest.about:type_name -> riskprofiler.model.v1.IntelFeed
-	71, // 46: riskprofiler.ingest.v1.IntelStatus.manifest:type_name -> riskprofiler.model.v1.IntelManifest
-	73, // 47: riskprofiler.ingest.v1.IntelStatus.feeds:type_name -> riskprofiler.model.v1.IntelFeed
-	71, // 48: riskprofiler.ingest.v1.IntelStatus.manifests:type_name -> riskprofiler.model.v1.IntelManifest
+	68, // 37: riskprofiler.ingest.v1.ListObservationsResponse.observations:type_name -> riskprofiler.model.v1.Observation
+	69, // 38: riskprofiler.ingest.v1.ListCoverageResponse.coverage:type_name -> riskprofiler.model.v1.Coverage
+	70, // 39: riskprofiler.ingest.v1.SubmitResultRequest.result:type_name -> riskprofiler.model.v1.ScanCompleted
+	71, // 40: riskprofiler.ingest.v1.GetJobRecordsResponse.records:type_name -> riskprofiler.model.v1.JobRecord
+	63, // 41: riskprofiler.ingest.v1.GetAssetStateResponse.asset:type_name -> riskprofiler.model.v1.Asset
+	72, // 42: riskprofiler.ingest.v1.GetAssetStateResponse.sets:type_name -> riskprofiler.model.v1.ObservationSet
+	73, // 43: riskprofiler.ingest.v1.SyncIntelResponse.published:type_name -> riskprofiler.model.v1.IntelManifest
+	74, // 44: riskprofiler.ingest.v1.ImportIntelRequest.records:type_name -> riskprofiler.ingest.v1.IntelRecord
+	75, // 45: riskprofiler.ingest.v1.ImportIntelRequest.about:type_name -> riskprofiler.model.v1.IntelFeed
+	73, // 46: riskprofiler.ingest.v1.IntelStatus.manifest:type_name -> riskprofiler.model.v1.IntelManifest
+	75, // 47: riskprofiler.ingest.v1.IntelStatus.feeds:type_name -> riskprofiler.model.v1.IntelFeed
+	73, // 48: riskprofiler.ingest.v1.IntelStatus.manifests:type_name -> riskprofiler.model.v1.IntelManifest
 	8,  // 49: riskprofiler.ingest.v1.IngestService.CreateAsset:input_type -> riskprofiler.ingest.v1.CreateAssetRequest
 	9,  // 50: riskprofiler.ingest.v1.IngestService.GetAsset:input_type -> riskprofiler.ingest.v1.GetAssetRequest
 	10, // 51: riskprofiler.ingest.v1.IngestService.ListAssets:input_type -> riskprofiler.ingest.v1.ListAssetsRequest
 	12, // 52: riskprofiler.ingest.v1.IngestService.UpdateAsset:input_type -> riskprofiler.ingest.v1.UpdateAssetRequest
 	13, // 53: riskprofiler.ingest.v1.IngestService.DeleteAsset:input_type -> riskprofiler.ingest.v1.DeleteAssetRequest
 	14, // 54: riskprofiler.ingest.v1.IngestService.BatchImportAssets:input_type -> riskprofiler.ingest.v1.BatchImportAssetsRequest
-	74, // 55: riskprofiler.ingest.v1.IngestService.CreateImport:input_type -> riskprofiler.ingest.v1.CreateImportRequest
-	75, // 56: riskprofiler.ingest.v1.IngestService.UploadImportPart:input_type -> riskprofiler.ingest.v1.UploadImportPartRequest
-	76, // 57: riskprofiler.ingest.v1.IngestService.StartImport:input_type -> riskprofiler.ingest.v1.StartImportRequest
-	77, // 58: riskprofiler.ingest.v1.IngestService.GetImport:input_type -> riskprofiler.ingest.v1.GetImportRequest
-	78, // 59: riskprofiler.ingest.v1.IngestService.ListImports:input_type -> riskprofiler.ingest.v1.ListImportsRequest
-	79, // 60: riskprofiler.ingest.v1.IngestService.ListImportProblems:input_type -> riskprofiler.ingest.v1.ListImportProblemsRequest
+	76, // 55: riskprofiler.ingest.v1.IngestService.CreateImport:input_type -> riskprofiler.ingest.v1.CreateImportRequest
+	77, // 56: riskprofiler.ingest.v1.IngestService.UploadImportPart:input_type -> riskprofiler.ingest.v1.UploadImportPartRequest
+	78, // 57: riskprofiler.ingest.v1.IngestService.StartImport:input_type -> riskprofiler.ingest.v1.StartImportRequest
+	79, // 58: riskprofiler.ingest.v1.IngestService.GetImport:input_type -> riskprofiler.ingest.v1.GetImportRequest
+	80, // 59: riskprofiler.ingest.v1.IngestService.ListImports:input_type -> riskprofiler.ingest.v1.ListImportsRequest
+	81, // 60: riskprofiler.ingest.v1.IngestService.ListImportProblems:input_type -> riskprofiler.ingest.v1.ListImportProblemsRequest
 	17, // 61: riskprofiler.ingest.v1.IngestService.CreateProof:input_type -> riskprofiler.ingest.v1.CreateProofRequest
 	18, // 62: riskprofiler.ingest.v1.IngestService.VerifyProof:input_type -> riskprofiler.ingest.v1.VerifyProofRequest
 	19, // 63: riskprofiler.ingest.v1.IngestService.ListProofs:input_type -> riskprofiler.ingest.v1.ListProofsRequest
@@ -4052,57 +4161,59 @@ var file_riskprofiler_ingest_v1_ingest_service_proto_depIdxs = []int32{
 	32, // 71: riskprofiler.ingest.v1.IngestService.DeleteDoNotScanEntry:input_type -> riskprofiler.ingest.v1.DeleteDoNotScanEntryRequest
 	21, // 72: riskprofiler.ingest.v1.IngestService.AttestAsset:input_type -> riskprofiler.ingest.v1.AttestAssetRequest
 	33, // 73: riskprofiler.ingest.v1.IngestService.CheckScope:input_type -> riskprofiler.ingest.v1.CheckScopeRequest
-	35, // 74: riskprofiler.ingest.v1.IngestService.CreateExclusion:input_type -> riskprofiler.ingest.v1.CreateExclusionRequest
-	36, // 75: riskprofiler.ingest.v1.IngestService.ListExclusions:input_type -> riskprofiler.ingest.v1.ListExclusionsRequest
-	38, // 76: riskprofiler.ingest.v1.IngestService.DeleteExclusion:input_type -> riskprofiler.ingest.v1.DeleteExclusionRequest
-	39, // 77: riskprofiler.ingest.v1.IngestService.ListObservations:input_type -> riskprofiler.ingest.v1.ListObservationsRequest
-	41, // 78: riskprofiler.ingest.v1.IngestService.ListCoverage:input_type -> riskprofiler.ingest.v1.ListCoverageRequest
-	43, // 79: riskprofiler.ingest.v1.IngestService.SubmitResult:input_type -> riskprofiler.ingest.v1.SubmitResultRequest
-	45, // 80: riskprofiler.ingest.v1.IngestService.GetJobRecords:input_type -> riskprofiler.ingest.v1.GetJobRecordsRequest
-	47, // 81: riskprofiler.ingest.v1.IngestService.GetAssetState:input_type -> riskprofiler.ingest.v1.GetAssetStateRequest
-	51, // 82: riskprofiler.ingest.v1.IngestService.SyncIntel:input_type -> riskprofiler.ingest.v1.SyncIntelRequest
-	53, // 83: riskprofiler.ingest.v1.IngestService.ImportIntel:input_type -> riskprofiler.ingest.v1.ImportIntelRequest
-	55, // 84: riskprofiler.ingest.v1.IngestService.GetIntelStatus:input_type -> riskprofiler.ingest.v1.GetIntelStatusRequest
-	49, // 85: riskprofiler.ingest.v1.IngestService.ListAssessmentAssets:input_type -> riskprofiler.ingest.v1.ListAssessmentAssetsRequest
-	61, // 86: riskprofiler.ingest.v1.IngestService.CreateAsset:output_type -> riskprofiler.model.v1.Asset
-	61, // 87: riskprofiler.ingest.v1.IngestService.GetAsset:output_type -> riskprofiler.model.v1.Asset
-	11, // 88: riskprofiler.ingest.v1.IngestService.ListAssets:output_type -> riskprofiler.ingest.v1.ListAssetsResponse
-	61, // 89: riskprofiler.ingest.v1.IngestService.UpdateAsset:output_type -> riskprofiler.model.v1.Asset
-	80, // 90: riskprofiler.ingest.v1.IngestService.DeleteAsset:output_type -> google.protobuf.Empty
-	15, // 91: riskprofiler.ingest.v1.IngestService.BatchImportAssets:output_type -> riskprofiler.ingest.v1.BatchImportAssetsResponse
-	81, // 92: riskprofiler.ingest.v1.IngestService.CreateImport:output_type -> riskprofiler.ingest.v1.Import
-	82, // 93: riskprofiler.ingest.v1.IngestService.UploadImportPart:output_type -> riskprofiler.ingest.v1.UploadImportPartResponse
-	81, // 94: riskprofiler.ingest.v1.IngestService.StartImport:output_type -> riskprofiler.ingest.v1.Import
-	81, // 95: riskprofiler.ingest.v1.IngestService.GetImport:output_type -> riskprofiler.ingest.v1.Import
-	83, // 96: riskprofiler.ingest.v1.IngestService.ListImports:output_type -> riskprofiler.ingest.v1.ListImportsResponse
-	84, // 97: riskprofiler.ingest.v1.IngestService.ListImportProblems:output_type -> riskprofiler.ingest.v1.ListImportProblemsResponse
-	2,  // 98: riskprofiler.ingest.v1.IngestService.CreateProof:output_type -> riskprofiler.ingest.v1.Proof
-	2,  // 99: riskprofiler.ingest.v1.IngestService.VerifyProof:output_type -> riskprofiler.ingest.v1.Proof
-	20, // 100: riskprofiler.ingest.v1.IngestService.ListProofs:output_type -> riskprofiler.ingest.v1.ListProofsResponse
-	61, // 101: riskprofiler.ingest.v1.IngestService.GrantClearance:output_type -> riskprofiler.model.v1.Asset
-	24, // 102: riskprofiler.ingest.v1.IngestService.ListAuthorizations:output_type -> riskprofiler.ingest.v1.ListAuthorizationsResponse
-	4,  // 103: riskprofiler.ingest.v1.IngestService.CreateStop:output_type -> riskprofiler.ingest.v1.Stop
-	27, // 104: riskprofiler.ingest.v1.IngestService.ListStops:output_type -> riskprofiler.ingest.v1.ListStopsResponse
-	80, // 105: riskprofiler.ingest.v1.IngestService.DeleteStop:output_type -> google.protobuf.Empty
-	5,  // 106: riskprofiler.ingest.v1.IngestService.CreateDoNotScanEntry:output_type -> riskprofiler.ingest.v1.DoNotScanEntry
-	31, // 107: riskprofiler.ingest.v1.IngestService.ListDoNotScanEntries:output_type -> riskprofiler.ingest.v1.ListDoNotScanEntriesResponse
-	80, // 108: riskprofiler.ingest.v1.IngestService.DeleteDoNotScanEntry:output_type -> google.protobuf.Empty
-	61, // 109: riskprofiler.ingest.v1.IngestService.AttestAsset:output_type -> riskprofiler.model.v1.Asset
-	34, // 110: riskprofiler.ingest.v1.IngestService.CheckScope:output_type -> riskprofiler.ingest.v1.CheckScopeResponse
-	6,  // 111: riskprofiler.ingest.v1.IngestService.CreateExclusion:output_type -> riskprofiler.ingest.v1.Exclusion
-	37, // 112: riskprofiler.ingest.v1.IngestService.ListExclusions:output_type -> riskprofiler.ingest.v1.ListExclusionsResponse
-	80, // 113: riskprofiler.ingest.v1.IngestService.DeleteExclusion:output_type -> google.protobuf.Empty
-	40, // 114: riskprofiler.ingest.v1.IngestService.ListObservations:output_type -> riskprofiler.ingest.v1.ListObservationsResponse
-	42, // 115: riskprofiler.ingest.v1.IngestService.ListCoverage:output_type -> riskprofiler.ingest.v1.ListCoverageResponse
-	44, // 116: riskprofiler.ingest.v1.IngestService.SubmitResult:output_type -> riskprofiler.ingest.v1.SubmitResultResponse
-	46, // 117: riskprofiler.ingest.v1.IngestService.GetJobRecords:output_type -> riskprofiler.ingest.v1.GetJobRecordsResponse
-	48, // 118: riskprofiler.ingest.v1.IngestService.GetAssetState:output_type -> riskprofiler.ingest.v1.GetAssetStateResponse
-	52, // 119: riskprofiler.ingest.v1.IngestService.SyncIntel:output_type -> riskprofiler.ingest.v1.SyncIntelResponse
-	54, // 120: riskprofiler.ingest.v1.IngestService.ImportIntel:output_type -> riskprofiler.ingest.v1.ImportIntelResponse
-	56, // 121: riskprofiler.ingest.v1.IngestService.GetIntelStatus:output_type -> riskprofiler.ingest.v1.IntelStatus
-	50, // 122: riskprofiler.ingest.v1.IngestService.ListAssessmentAssets:output_type -> riskprofiler.ingest.v1.ListAssessmentAssetsResponse
-	86, // [86:123] is the sub-list for method output_type
-	49, // [49:86] is the sub-list for method input_type
+	37, // 74: riskprofiler.ingest.v1.IngestService.CreateExclusion:input_type -> riskprofiler.ingest.v1.CreateExclusionRequest
+	38, // 75: riskprofiler.ingest.v1.IngestService.ListExclusions:input_type -> riskprofiler.ingest.v1.ListExclusionsRequest
+	40, // 76: riskprofiler.ingest.v1.IngestService.DeleteExclusion:input_type -> riskprofiler.ingest.v1.DeleteExclusionRequest
+	41, // 77: riskprofiler.ingest.v1.IngestService.ListObservations:input_type -> riskprofiler.ingest.v1.ListObservationsRequest
+	43, // 78: riskprofiler.ingest.v1.IngestService.ListCoverage:input_type -> riskprofiler.ingest.v1.ListCoverageRequest
+	45, // 79: riskprofiler.ingest.v1.IngestService.SubmitResult:input_type -> riskprofiler.ingest.v1.SubmitResultRequest
+	47, // 80: riskprofiler.ingest.v1.IngestService.GetJobRecords:input_type -> riskprofiler.ingest.v1.GetJobRecordsRequest
+	49, // 81: riskprofiler.ingest.v1.IngestService.GetAssetState:input_type -> riskprofiler.ingest.v1.GetAssetStateRequest
+	35, // 82: riskprofiler.ingest.v1.IngestService.FindHolders:input_type -> riskprofiler.ingest.v1.FindHoldersRequest
+	53, // 83: riskprofiler.ingest.v1.IngestService.SyncIntel:input_type -> riskprofiler.ingest.v1.SyncIntelRequest
+	55, // 84: riskprofiler.ingest.v1.IngestService.ImportIntel:input_type -> riskprofiler.ingest.v1.ImportIntelRequest
+	57, // 85: riskprofiler.ingest.v1.IngestService.GetIntelStatus:input_type -> riskprofiler.ingest.v1.GetIntelStatusRequest
+	51, // 86: riskprofiler.ingest.v1.IngestService.ListAssessmentAssets:input_type -> riskprofiler.ingest.v1.ListAssessmentAssetsRequest
+	63, // 87: riskprofiler.ingest.v1.IngestService.CreateAsset:output_type -> riskprofiler.model.v1.Asset
+	63, // 88: riskprofiler.ingest.v1.IngestService.GetAsset:output_type -> riskprofiler.model.v1.Asset
+	11, // 89: riskprofiler.ingest.v1.IngestService.ListAssets:output_type -> riskprofiler.ingest.v1.ListAssetsResponse
+	63, // 90: riskprofiler.ingest.v1.IngestService.UpdateAsset:output_type -> riskprofiler.model.v1.Asset
+	82, // 91: riskprofiler.ingest.v1.IngestService.DeleteAsset:output_type -> google.protobuf.Empty
+	15, // 92: riskprofiler.ingest.v1.IngestService.BatchImportAssets:output_type -> riskprofiler.ingest.v1.BatchImportAssetsResponse
+	83, // 93: riskprofiler.ingest.v1.IngestService.CreateImport:output_type -> riskprofiler.ingest.v1.Import
+	84, // 94: riskprofiler.ingest.v1.IngestService.UploadImportPart:output_type -> riskprofiler.ingest.v1.UploadImportPartResponse
+	83, // 95: riskprofiler.ingest.v1.IngestService.StartImport:output_type -> riskprofiler.ingest.v1.Import
+	83, // 96: riskprofiler.ingest.v1.IngestService.GetImport:output_type -> riskprofiler.ingest.v1.Import
+	85, // 97: riskprofiler.ingest.v1.IngestService.ListImports:output_type -> riskprofiler.ingest.v1.ListImportsResponse
+	86, // 98: riskprofiler.ingest.v1.IngestService.ListImportProblems:output_type -> riskprofiler.ingest.v1.ListImportProblemsResponse
+	2,  // 99: riskprofiler.ingest.v1.IngestService.CreateProof:output_type -> riskprofiler.ingest.v1.Proof
+	2,  // 100: riskprofiler.ingest.v1.IngestService.VerifyProof:output_type -> riskprofiler.ingest.v1.Proof
+	20, // 101: riskprofiler.ingest.v1.IngestService.ListProofs:output_type -> riskprofiler.ingest.v1.ListProofsResponse
+	63, // 102: riskprofiler.ingest.v1.IngestService.GrantClearance:output_type -> riskprofiler.model.v1.Asset
+	24, // 103: riskprofiler.ingest.v1.IngestService.ListAuthorizations:output_type -> riskprofiler.ingest.v1.ListAuthorizationsResponse
+	4,  // 104: riskprofiler.ingest.v1.IngestService.CreateStop:output_type -> riskprofiler.ingest.v1.Stop
+	27, // 105: riskprofiler.ingest.v1.IngestService.ListStops:output_type -> riskprofiler.ingest.v1.ListStopsResponse
+	82, // 106: riskprofiler.ingest.v1.IngestService.DeleteStop:output_type -> google.protobuf.Empty
+	5,  // 107: riskprofiler.ingest.v1.IngestService.CreateDoNotScanEntry:output_type -> riskprofiler.ingest.v1.DoNotScanEntry
+	31, // 108: riskprofiler.ingest.v1.IngestService.ListDoNotScanEntries:output_type -> riskprofiler.ingest.v1.ListDoNotScanEntriesResponse
+	82, // 109: riskprofiler.ingest.v1.IngestService.DeleteDoNotScanEntry:output_type -> google.protobuf.Empty
+	63, // 110: riskprofiler.ingest.v1.IngestService.AttestAsset:output_type -> riskprofiler.model.v1.Asset
+	34, // 111: riskprofiler.ingest.v1.IngestService.CheckScope:output_type -> riskprofiler.ingest.v1.CheckScopeResponse
+	6,  // 112: riskprofiler.ingest.v1.IngestService.CreateExclusion:output_type -> riskprofiler.ingest.v1.Exclusion
+	39, // 113: riskprofiler.ingest.v1.IngestService.ListExclusions:output_type -> riskprofiler.ingest.v1.ListExclusionsResponse
+	82, // 114: riskprofiler.ingest.v1.IngestService.DeleteExclusion:output_type -> google.protobuf.Empty
+	42, // 115: riskprofiler.ingest.v1.IngestService.ListObservations:output_type -> riskprofiler.ingest.v1.ListObservationsResponse
+	44, // 116: riskprofiler.ingest.v1.IngestService.ListCoverage:output_type -> riskprofiler.ingest.v1.ListCoverageResponse
+	46, // 117: riskprofiler.ingest.v1.IngestService.SubmitResult:output_type -> riskprofiler.ingest.v1.SubmitResultResponse
+	48, // 118: riskprofiler.ingest.v1.IngestService.GetJobRecords:output_type -> riskprofiler.ingest.v1.GetJobRecordsResponse
+	50, // 119: riskprofiler.ingest.v1.IngestService.GetAssetState:output_type -> riskprofiler.ingest.v1.GetAssetStateResponse
+	36, // 120: riskprofiler.ingest.v1.IngestService.FindHolders:output_type -> riskprofiler.ingest.v1.FindHoldersResponse
+	54, // 121: riskprofiler.ingest.v1.IngestService.SyncIntel:output_type -> riskprofiler.ingest.v1.SyncIntelResponse
+	56, // 122: riskprofiler.ingest.v1.IngestService.ImportIntel:output_type -> riskprofiler.ingest.v1.ImportIntelResponse
+	58, // 123: riskprofiler.ingest.v1.IngestService.GetIntelStatus:output_type -> riskprofiler.ingest.v1.IntelStatus
+	52, // 124: riskprofiler.ingest.v1.IngestService.ListAssessmentAssets:output_type -> riskprofiler.ingest.v1.ListAssessmentAssetsResponse
+	87, // [87:125] is the sub-list for method output_type
+	49, // [49:87] is the sub-list for method input_type
 	49, // [49:49] is the sub-list for extension type_name
 	49, // [49:49] is the sub-list for extension extendee
 	0,  // [0:49] is the sub-list for field type_name
@@ -4121,7 +4232,7 @@ func file_riskprofiler_ingest_v1_ingest_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc), len(file_riskprofiler_ingest_v1_ingest_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   55,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

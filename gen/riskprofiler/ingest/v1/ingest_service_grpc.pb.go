@@ -56,6 +56,7 @@ const (
 	IngestService_SubmitResult_FullMethodName         = "/riskprofiler.ingest.v1.IngestService/SubmitResult"
 	IngestService_GetJobRecords_FullMethodName        = "/riskprofiler.ingest.v1.IngestService/GetJobRecords"
 	IngestService_GetAssetState_FullMethodName        = "/riskprofiler.ingest.v1.IngestService/GetAssetState"
+	IngestService_FindHolders_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/FindHolders"
 	IngestService_SyncIntel_FullMethodName            = "/riskprofiler.ingest.v1.IngestService/SyncIntel"
 	IngestService_ImportIntel_FullMethodName          = "/riskprofiler.ingest.v1.IngestService/ImportIntel"
 	IngestService_GetIntelStatus_FullMethodName       = "/riskprofiler.ingest.v1.IngestService/GetIntelStatus"
@@ -135,6 +136,9 @@ type IngestServiceClient interface {
 	GetJobRecords(ctx context.Context, in *GetJobRecordsRequest, opts ...grpc.CallOption) (*GetJobRecordsResponse, error)
 	// GetAssetState returns an asset with all that is known about it, for the correlator.
 	GetAssetState(ctx context.Context, in *GetAssetStateRequest, opts ...grpc.CallOption) (*GetAssetStateResponse, error)
+	// FindHolders tells which connected cloud account holds an address or a name, as the newest inventory of that account says: what one
+	// account does not hold may be another's of the same tenant.
+	FindHolders(ctx context.Context, in *FindHoldersRequest, opts ...grpc.CallOption) (*FindHoldersResponse, error)
 	// SyncIntel does one bounded step of reading vulnerability knowledge from its sources and compiling it. Call it again with the
 	// continuation until it is done. Two syncs at once do no harm.
 	SyncIntel(ctx context.Context, in *SyncIntelRequest, opts ...grpc.CallOption) (*SyncIntelResponse, error)
@@ -484,6 +488,16 @@ func (c *ingestServiceClient) GetAssetState(ctx context.Context, in *GetAssetSta
 	return out, nil
 }
 
+func (c *ingestServiceClient) FindHolders(ctx context.Context, in *FindHoldersRequest, opts ...grpc.CallOption) (*FindHoldersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindHoldersResponse)
+	err := c.cc.Invoke(ctx, IngestService_FindHolders_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ingestServiceClient) SyncIntel(ctx context.Context, in *SyncIntelRequest, opts ...grpc.CallOption) (*SyncIntelResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SyncIntelResponse)
@@ -597,6 +611,9 @@ type IngestServiceServer interface {
 	GetJobRecords(context.Context, *GetJobRecordsRequest) (*GetJobRecordsResponse, error)
 	// GetAssetState returns an asset with all that is known about it, for the correlator.
 	GetAssetState(context.Context, *GetAssetStateRequest) (*GetAssetStateResponse, error)
+	// FindHolders tells which connected cloud account holds an address or a name, as the newest inventory of that account says: what one
+	// account does not hold may be another's of the same tenant.
+	FindHolders(context.Context, *FindHoldersRequest) (*FindHoldersResponse, error)
 	// SyncIntel does one bounded step of reading vulnerability knowledge from its sources and compiling it. Call it again with the
 	// continuation until it is done. Two syncs at once do no harm.
 	SyncIntel(context.Context, *SyncIntelRequest) (*SyncIntelResponse, error)
@@ -714,6 +731,9 @@ func (UnimplementedIngestServiceServer) GetJobRecords(context.Context, *GetJobRe
 }
 func (UnimplementedIngestServiceServer) GetAssetState(context.Context, *GetAssetStateRequest) (*GetAssetStateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAssetState not implemented")
+}
+func (UnimplementedIngestServiceServer) FindHolders(context.Context, *FindHoldersRequest) (*FindHoldersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindHolders not implemented")
 }
 func (UnimplementedIngestServiceServer) SyncIntel(context.Context, *SyncIntelRequest) (*SyncIntelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SyncIntel not implemented")
@@ -1342,6 +1362,24 @@ func _IngestService_GetAssetState_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IngestService_FindHolders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindHoldersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).FindHolders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_FindHolders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).FindHolders(ctx, req.(*FindHoldersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IngestService_SyncIntel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SyncIntelRequest)
 	if err := dec(in); err != nil {
@@ -1552,6 +1590,10 @@ var IngestService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetAssetState",
 			Handler:    _IngestService_GetAssetState_Handler,
+		},
+		{
+			MethodName: "FindHolders",
+			Handler:    _IngestService_FindHolders_Handler,
 		},
 		{
 			MethodName: "SyncIntel",

@@ -87,7 +87,12 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	if err != nil {
 		gaps = append(gaps, Gap{API: "inventory", Why: GapCut, Detail: "the account has more resources than are kept of one account: " + strconv.Itoa(s.resources) + " were"})
 	}
-	return s.result(context.WithoutCancel(ctx), env, gaps)
+	// The rest needs little, and what was read is not lost for it.
+	ctx = context.WithoutCancel(ctx)
+	if err := s.settle(ctx, env); err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "scan cloud: ask what other accounts hold")
+	}
+	return s.result(ctx, env, gaps)
 }
 
 // reason is one line with what is missing, the most frequent kind of news first: what somebody can mend.

@@ -119,6 +119,40 @@ func many(n int) []string {
 	return out
 }
 
+// What another account of the tenant's holds is not lost to it.
+func TestHeldElsewhere(t *testing.T) {
+	record := func(id string, lost ...string) Resource {
+		return Resource{Lost: lost, Fact: &modelv1.CloudFact{Type: "route53:record", Id: id, PointsTo: lost, Settings: map[string]string{SettingDangling: DanglingAddress}}}
+	}
+	s := &scripted{resources: []Resource{record("theirs", "192.0.2.1"), record("both", "192.0.2.1", "192.0.2.2"), record("nobody's", "192.0.2.3"), record("idle")}}
+	asked := []string(nil)
+	env := probes.Env{Holders: func(_ context.Context, places []string) ([]string, error) {
+		asked = places
+		return []string{"aws:222222222222", "", ""}, nil
+	}}
+	job := &modelv1.ScanJob{Target: &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_CLOUD_ACCOUNT, Value: inAccount}}
+	result, err := New(s).Scan(t.Context(), env, job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(asked, []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}) {
+		t.Errorf("asked for %v", asked)
+	}
+	for _, o := range result.Observations {
+		settings := o.GetCloud().GetSettings()
+		if o.GetCloud().GetType() == TypeAccount {
+			continue
+		}
+		if held := o.GetCloud().GetId() == "theirs"; held != (settings[SettingHeldBy] == "aws:222222222222") || held != (settings[SettingDangling] == "") {
+			t.Errorf("%s: %v", o.GetCloud().GetId(), settings)
+		}
+	}
+	env.Holders = func(context.Context, []string) ([]string, error) { return nil, errors.New("away") }
+	if _, err := New(s).Scan(t.Context(), env, job); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("nobody could be asked: %v", err)
+	}
+}
+
 // What was not read is told by type and region; where the time was over, or too much was not read, it is everything.
 func TestUnread(t *testing.T) {
 	var far []Gap

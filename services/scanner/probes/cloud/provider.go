@@ -41,6 +41,9 @@ type Resource struct {
 	PlacesOnly bool
 	// Partly says that some of its settings could not be read: what was known of them stays.
 	Partly bool
+	// Lost are the addresses and names that a record leads to and the account does not hold, where [SettingDangling] says that. Where other
+	// accounts of the tenant hold them, the probe takes the setting away.
+	Lost []string
 	// OfAccount says that the fact is about the account itself and is filed there, not under a resource.
 	OfAccount bool
 }

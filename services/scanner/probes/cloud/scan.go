@@ -50,6 +50,13 @@ type scan struct {
 	resources    int
 	bytes        int
 	leadsCut     bool
+	lost         []lost
+}
+
+// lost is a record with the places that it leads to and its account does not hold.
+type lost struct {
+	fact   *modelv1.CloudFact
+	places []string
 }
 
 func newScan(job *modelv1.ScanJob, provider, account string) *scan {
@@ -69,6 +76,9 @@ func (s *scan) take(r Resource) error {
 	}
 	s.known[key] = true
 	s.resources++
+	if len(r.Lost) > 0 {
+		s.lost = append(s.lost, lost{fact, r.Lost})
+	}
 	kind, value := modelv1.AssetKind_ASSET_KIND_CLOUD_RESOURCE, fact.GetId()
 	if r.OfAccount {
 		kind, value = s.job.GetTarget().GetKind(), s.job.GetTarget().GetValue()
@@ -132,6 +142,35 @@ func (s *scan) lead(t *modelv1.Target, scanType modelv1.ScanType, relation strin
 	}
 	s.known["lead/"+t.GetValue()] = true
 	s.leads = append(s.leads, &modelv1.Lead{Target: t, ScanTypes: []modelv1.ScanType{scanType}, Relation: relation})
+}
+
+// settle takes back what is said of records that lead to what another account of the tenant's holds: many keep their zones in one account
+// and what the names lead to in others.
+func (s *scan) settle(ctx context.Context, env probes.Env) error {
+	if len(s.lost) == 0 || env.Holders == nil {
+		return nil
+	}
+	var places []string
+	for _, l := range s.lost {
+		places = append(places, l.places...)
+	}
+	slices.Sort(places)
+	places = slices.Compact(places)
+	accounts, err := env.Holders(ctx, places)
+	if err != nil {
+		return err
+	}
+	by := map[string]string{}
+	for i, place := range places {
+		by[place] = accounts[i]
+	}
+	for _, l := range s.lost {
+		if !slices.ContainsFunc(l.places, func(p string) bool { return by[p] == "" }) {
+			delete(l.fact.GetSettings(), SettingDangling)
+			l.fact.Settings[SettingHeldBy] = by[l.places[0]]
+		}
+	}
+	return nil
 }
 
 // result sums up: complete if nothing is missing. The whole list of what is missing is evidence of the account.

@@ -66,6 +66,8 @@ const (
 	// SettingDangling is why what it points to is not the account's any more, or is about to be nobody's, one of the Dangling constants:
 	// route53:record; records of Azure and Google.
 	SettingDangling = "dangling"
+	// SettingHeldBy is the account of the same owner that holds what it points to: records.
+	SettingHeldBy = "held-by"
 	// SettingGhostOrigin is the bucket behind a distribution that does not exist, so that anybody may make it: cloudfront:distribution.
 	SettingGhostOrigin = "ghost-origin"
 	// SettingAssignPublicIP says whether tasks get public addresses: ecs:service.

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -40,26 +41,36 @@ func (in *inventory) join(ctx context.Context) {
 			Type: cloud.TypeRecord, Id: r.id, Name: r.name, PointsTo: r.values, Hostnames: []string{r.name},
 			Settings: map[string]string{cloud.SettingKind: r.kind},
 		}
-		why := in.held.dangling(r)
+		why, lost := in.held.dangling(r)
 		if why == "" {
 			why = in.danglingBucket(ctx, r)
 		}
 		if why != "" {
 			f.Settings[cloud.SettingDangling] = why
 		}
-		in.add(cloud.Resource{Fact: f, Names: true, PlacesOnly: true})
+		in.add(cloud.Resource{Fact: f, Names: true, PlacesOnly: true, Lost: lost})
 	}
 }
 
-// dangling says why what a record points to is not the account's, or "": it is, or it is somebody else's affair, or it is not known.
-func (h *holdings) dangling(r record) string {
+// dangling says why what a record points to is not the account's, or "": it is, or it is somebody else's affair, or it is not known. lost
+// are the places that another account may hold; that one of them is the account's own and idle is certain, and counts first.
+func (h *holdings) dangling(r record) (why string, lost []string) {
 	for _, v := range r.values {
-		if why := h.lost(v); why != "" {
-			return why
+		v = strings.TrimPrefix(v, dualStack)
+		switch one := h.lost(v); one {
+		case "":
+		case cloud.DanglingIdleAddress:
+			return one, nil
+		default:
+			why = cmp.Or(why, one)
+			lost = append(lost, v)
 		}
 	}
-	return ""
+	return why, lost
 }
+
+// dualStack is what the names of load balancers begin with in records that lead to both of their addresses.
+const dualStack = "dualstack."
 
 func (h *holdings) lost(value string) string {
 	if addr, err := netip.ParseAddr(value); err == nil {
@@ -74,7 +85,7 @@ func (h *holdings) lost(value string) string {
 	}
 	switch {
 	case isBalancer(value):
-		if !h.unread[heldBalancers] && !h.balancers[strings.TrimPrefix(value, "dualstack.")] {
+		if !h.unread[heldBalancers] && !h.balancers[value] {
 			return cloud.DanglingLoadBalancer
 		}
 	case strings.HasSuffix(value, ".cloudfront.net"):

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
@@ -78,8 +79,21 @@ func TestDangling(t *testing.T) {
 		{"n-1.elb.eu-west-1.amazonaws.com", full(), cloud.DanglingLoadBalancer}, {"d1.cloudfront.net", full(), ""}, {"d2.cloudfront.net", full(), cloud.DanglingDistribution},
 		{"d2.cloudfront.net", full(heldDistributions), ""}, {"somebody.example.net", full(), ""}, {"", full(), ""},
 	} {
-		if got := tt.h.dangling(record{name: "www.example.com", values: []string{tt.value}}); got != tt.want {
+		if got, _ := tt.h.dangling(record{name: "www.example.com", values: []string{tt.value}}); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.value, got, tt.want)
 		}
+	}
+}
+
+// Of several values the places that others may hold are named, unless one is certainly idle.
+func TestLostPlaces(t *testing.T) {
+	idle, lost := netip.MustParseAddr("3.5.140.2"), "3.5.140.3"
+	h := &holdings{addresses: map[netip.Addr]bool{idle: true}, idle: map[netip.Addr]bool{idle: true}, unread: map[string]bool{}}
+	why, places := h.dangling(record{values: []string{"198.51.100.7", lost, "dualstack.old-1.eu-west-1.elb.amazonaws.com"}})
+	if why != cloud.DanglingAddress || !slices.Equal(places, []string{lost, "old-1.eu-west-1.elb.amazonaws.com"}) {
+		t.Errorf("%s %v", why, places)
+	}
+	if why, places = h.dangling(record{values: []string{lost, idle.String()}}); why != cloud.DanglingIdleAddress || places != nil {
+		t.Errorf("%s %v", why, places)
 	}
 }

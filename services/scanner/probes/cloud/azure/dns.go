@@ -128,8 +128,11 @@ func (s *scan) record(r *record) cloud.Resource {
 	f := (&row{ID: r.id, Name: r.name, Type: typeRecord, Location: r.zone.region}).fact()
 	f.Hostnames, f.PointsTo = []string{r.name}, r.values
 	f.Settings["record"] = r.kind
-	if why := s.Held.Dangling("azure", r.values, givenNames); why != "" && !r.alias && s.whole {
+	why, lost := s.Held.Dangling("azure", r.values, givenNames)
+	if why == "" || r.alias || !s.whole {
+		lost = nil
+	} else {
 		f.Settings[cloud.SettingDangling] = why
 	}
-	return cloud.Resource{Fact: f, Names: !strings.HasPrefix(r.name, "*.")}
+	return cloud.Resource{Fact: f, Names: !strings.HasPrefix(r.name, "*."), Lost: lost}
 }

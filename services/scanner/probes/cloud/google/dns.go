@@ -96,8 +96,11 @@ func (s *scan) record(r *record, whole bool) cloud.Resource {
 	f.Name = rest.Name(r.Name)
 	f.Hostnames, f.PointsTo = rest.Hosts(r.Name), r.values
 	f.Settings["record"] = r.Type
-	if why := s.Held.Dangling("google", r.values, givenNames); why != "" && whole {
+	why, lost := s.Held.Dangling("google", r.values, givenNames)
+	if why == "" || !whole {
+		lost = nil
+	} else {
 		f.Settings[cloud.SettingDangling] = why
 	}
-	return cloud.Resource{Fact: f, Names: !strings.HasPrefix(f.GetName(), "*.")}
+	return cloud.Resource{Fact: f, Names: !strings.HasPrefix(f.GetName(), "*."), Lost: lost}
 }

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -41,24 +42,37 @@ func (h *Held) Idle(addresses []string) {
 }
 
 // Dangling says why a record with these values leads to nothing of the account's, in a value of [cloud.SettingDangling]; "" if nothing
-// says so. A name that no resource of the account has may be another account's of the same owner. suffixes are of the names that the provider gives out, each with its dot; provider is its name in the table of ranges.
-func (h *Held) Dangling(provider string, values, suffixes []string) string {
+// says so. lost are the places that another account of the same owner may hold. suffixes are of the names that the provider gives out,
+// each with its dot; provider is its name in the table of ranges.
+func (h *Held) Dangling(provider string, values, suffixes []string) (why string, lost []string) {
 	for _, v := range values {
-		if addr, err := netip.ParseAddr(v); err == nil {
-			if h.idle[v] {
-				return cloud.DanglingIdleAddress
-			}
-			if !h.addresses[v] && ranges.Of(addr).Cloud == provider {
-				return cloud.DanglingAddress
-			}
-			continue
+		one := h.dangling(provider, v, suffixes)
+		if one == cloud.DanglingIdleAddress {
+			return one, nil // certain, whatever else there is
 		}
-		name := Name(v)
-		for _, suffix := range suffixes {
-			own, given := strings.CutSuffix(name, suffix)
-			if given && !h.names[name] && strings.Count(own, ".") <= 1 { // deeper ones are of parts of resources
-				return cloud.DanglingEnvironment
-			}
+		if one != "" {
+			why = cmp.Or(why, one)
+			lost = append(lost, Name(v))
+		}
+	}
+	return why, lost
+}
+
+func (h *Held) dangling(provider, value string, suffixes []string) string {
+	if addr, err := netip.ParseAddr(value); err == nil {
+		switch {
+		case h.idle[value]:
+			return cloud.DanglingIdleAddress
+		case !h.addresses[value] && ranges.Of(addr).Cloud == provider:
+			return cloud.DanglingAddress
+		}
+		return ""
+	}
+	name := Name(value)
+	for _, suffix := range suffixes {
+		own, given := strings.CutSuffix(name, suffix)
+		if given && !h.names[name] && strings.Count(own, ".") <= 1 { // deeper ones are of parts of resources
+			return cloud.DanglingEnvironment
 		}
 	}
 	return ""

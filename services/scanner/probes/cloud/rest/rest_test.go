@@ -344,7 +344,7 @@ func TestDangling(t *testing.T) {
 		"mine.azurewebsites.net.": "", "gone.azurewebsites.net": cloud.DanglingEnvironment, "a.b.gone.azurewebsites.net": "", "azurewebsites.net": "",
 		"20.50.2.1": "", "20.50.2.3": cloud.DanglingIdleAddress, "20.50.2.2": cloud.DanglingAddress, "192.0.2.1": "", "example.com": "",
 	} {
-		if got := h.Dangling("azure", []string{value}, suffixes); got != want {
+		if got, _ := h.Dangling("azure", []string{value}, suffixes); got != want {
 			t.Errorf("%s: %q, want %q", value, got, want)
 		}
 	}
