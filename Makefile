@@ -34,13 +34,14 @@ else
 	@$(BIN) lab --assess --report-file $(OUT)/report.html
 endif
 
-.PHONY: test
-test: ## Run every test of the workspace
-	go test -timeout 20m $(PACKAGES)
+# Both halves of the tests; CI runs them beside each other, because the second mostly waits.
+ONLY ?= units system
+TESTS_units := $(UNITS)
+TESTS_system := ./test/...
 
-.PHONY: units
-units: ## Run every test but those of the whole system
-	go test -timeout 20m $(UNITS)
+.PHONY: test
+test: ## Run every test of the workspace, or with ONLY=units or ONLY=system a half
+	go test -timeout 30m $(FLAGS) $(foreach half,$(ONLY),$(TESTS_$(half)))
 
 # SQLite is C made into Go: its memory is none of Go's, which the race detector would look up in vain at every access.
 RACE := -race -short -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
@@ -51,7 +52,7 @@ race: ## Run every test with the race detector, with -short (needs a C compiler)
 
 .PHONY: scenario
 scenario: ## Run the whole-system tests: both legs of the scenario, tenants, traces, 200 kills, hostile targets
-	RISKPROFILER_KILLS=$${RISKPROFILER_KILLS:-200} go test -count=1 -timeout 30m ./test/...
+	RISKPROFILER_KILLS=$${RISKPROFILER_KILLS:-200} $(MAKE) --no-print-directory test ONLY=system FLAGS=-count=1
 
 .PHONY: load
 load: ## Simulate a thousand plans due at once, and an hour with faults: waits, losses, calls and their price
