@@ -17,6 +17,49 @@ type pattern struct {
 
 	once     sync.Once
 	compiled *regexp.Regexp
+
+	read sync.Once
+	// required are literals, in lower case, of which every match has each.
+	required []string
+}
+
+// possible says whether a text, in lower case, has all that a match has to have: a search for texts costs a hundredth of trying the
+// expression.
+func (p *pattern) possible(lower string) bool {
+	p.read.Do(func() {
+		if tree, err := syntax.Parse(p.text, syntax.Perl|syntax.FoldCase); err == nil {
+			p.required = required(tree)
+		}
+	})
+	for _, part := range p.required {
+		if !strings.Contains(lower, part) {
+			return false
+		}
+	}
+	return true
+}
+
+// required are the literals of three ASCII bytes and more that every match of an expression contains.
+func required(tree *syntax.Regexp) []string {
+	switch tree.Op {
+	case syntax.OpLiteral:
+		if part := longest(tree.Rune); len(part) >= gram-1 {
+			return []string{part}
+		}
+	case syntax.OpCapture, syntax.OpPlus:
+		return required(tree.Sub[0])
+	case syntax.OpRepeat:
+		if tree.Min > 0 {
+			return required(tree.Sub[0])
+		}
+	case syntax.OpConcat:
+		var all []string
+		for _, sub := range tree.Sub {
+			all = append(all, required(sub)...)
+		}
+		return all
+	}
+	return nil
 }
 
 // readPattern takes a fingerprint apart: the expression, then tags such as version and confidence behind "\;".
@@ -171,7 +214,8 @@ func (x *index) candidates(text string, yield func(p *pattern, window string) bo
 			if strings.HasPrefix(e.pattern.text, "^") && start > 0 {
 				continue // the window's beginning is not the text's
 			}
-			if !yield(e.pattern, text[start:min(len(text), from+len(e.literal)+around)]) {
+			end := min(len(text), from+len(e.literal)+around)
+			if e.pattern.possible(lower[start:end]) && !yield(e.pattern, text[start:end]) {
 				return
 			}
 		}
@@ -239,6 +283,13 @@ func better(found, than []string) bool {
 // literal is the longest run of ASCII in a literal. Two letters outside ASCII fold with k and s (the Kelvin sign, the long s);
 // a page that spells a product with them is not worth a slower search.
 func literal(runes []rune) []string {
+	if best := longest(runes); len(best) >= gram {
+		return []string{best}
+	}
+	return nil
+}
+
+func longest(runes []rune) string {
 	best, run := "", []byte(nil)
 	for _, r := range runes {
 		if r >= 0x80 {
@@ -250,8 +301,5 @@ func literal(runes []rune) []string {
 			best = string(run)
 		}
 	}
-	if len(best) < gram {
-		return nil
-	}
-	return []string{best}
+	return best
 }

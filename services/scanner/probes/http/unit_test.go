@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	nethttp "net/http"
 	"net/url"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"testing"
@@ -245,6 +246,60 @@ func TestCatalogueCompiles(t *testing.T) {
 	if all < 6000 || bad > all/100 || always > 100 {
 		t.Errorf("%d patterns, %d do not compile, %d are always tried; want 6,000 or more, 1 %%, 100", all, bad, always)
 	}
+}
+
+// No text that an expression matches lacks what it is said to require: seen on texts made to match each expression of the catalogue.
+func TestRequired(t *testing.T) {
+	matched, narrowed := 0, 0
+	for _, where := range []part{inMarkup, inScripts} {
+		for _, entries := range loadCatalogue().indexes[where].byGram {
+			for _, e := range entries {
+				tree, err := syntax.Parse(e.pattern.text, syntax.Perl|syntax.FoldCase)
+				if err != nil {
+					continue
+				}
+				text := "\n" + matching(tree) + "\n"
+				if _, ok := e.pattern.match(text); !ok {
+					continue // an anchor, or a boundary that this text does not have
+				}
+				matched++
+				if !e.pattern.possible(lowerASCII(text)) {
+					t.Errorf("%q matches %q, which lacks one of %q", e.pattern.text, text, e.pattern.required)
+				}
+				if len(e.pattern.required) > 1 {
+					narrowed++
+				}
+			}
+		}
+	}
+	if matched < 2000 || narrowed < 300 {
+		t.Errorf("%d expressions matched, %d require more than one literal", matched, narrowed)
+	}
+}
+
+// matching is a short text that an expression matches, if nothing but its characters decides.
+func matching(tree *syntax.Regexp) string {
+	switch tree.Op {
+	case syntax.OpLiteral:
+		return strings.ToUpper(string(tree.Rune))
+	case syntax.OpCharClass:
+		return string(tree.Rune[0])
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return "~"
+	case syntax.OpCapture, syntax.OpPlus:
+		return matching(tree.Sub[0])
+	case syntax.OpRepeat:
+		return strings.Repeat(matching(tree.Sub[0]), tree.Min)
+	case syntax.OpAlternate:
+		return matching(tree.Sub[len(tree.Sub)-1])
+	case syntax.OpConcat:
+		var out strings.Builder
+		for _, sub := range tree.Sub {
+			out.WriteString(matching(sub))
+		}
+		return out.String()
+	}
+	return "" // what may be left out, is
 }
 
 func TestBasicChallenges(t *testing.T) {
