@@ -170,6 +170,9 @@ func scanName(t *testing.T, resolver, name string, kind modelv1.AssetKind) (*pro
 	if err != nil {
 		t.Fatal(err)
 	}
+	if result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE {
+		t.Logf("%s: %s: %s", name, result.Outcome, result.Reason)
+	}
 	for _, o := range result.Observations {
 		if o.GetDns() != nil {
 			return result, o.GetDns()

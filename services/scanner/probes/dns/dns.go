@@ -45,7 +45,13 @@ type limits struct {
 	try time.Duration
 	// again is the pause before a proof of a takeover is asked for a second time.
 	again time.Duration
+	// failure is the pause before a question that the resolver failed at is asked once more.
+	failure time.Duration
 }
+
+// failureKept is a little more than resolvers keep a failure at the least: one second (RFC 9520 section 3.2). Asked sooner, they answer
+// the same without having tried.
+const failureKept = 1100 * time.Millisecond
 
 // Probe is the scan type DNS. It is safe for concurrent use.
 type Probe struct {
@@ -65,7 +71,7 @@ type Probe struct {
 // New makes the probe. It opens and reads nothing.
 func New(o Options) *Probe {
 	return &Probe{
-		options: o, limits: limits{try: 2 * time.Second, again: 2 * time.Second}, providers: loadProviders,
+		options: o, limits: limits{try: 2 * time.Second, again: 2 * time.Second, failure: failureKept}, providers: loadProviders,
 		anchors: rootAnchors, webPorts: [2]uint16{80, 443}, mailPort: 25, roots: sync.OnceValue(systemRoots),
 	}
 }

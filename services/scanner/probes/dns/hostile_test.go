@@ -110,7 +110,7 @@ func TestHostileAnswers(t *testing.T) {
 	for name, answer := range tests {
 		t.Run(name, func(t *testing.T) {
 			p := New(Options{Resolver: rawServer(t, answer).String()})
-			p.limits.try, p.limits.again = 50*time.Millisecond, time.Millisecond
+			p.limits.try, p.limits.again, p.limits.failure = 50*time.Millisecond, time.Millisecond, time.Millisecond
 			began := time.Now()
 			result, err := p.Scan(t.Context(), labOf(p), jobFor(domain, "z.test"))
 			if err != nil || result.Outcome == modelv1.Outcome_OUTCOME_COMPLETE {

@@ -35,6 +35,7 @@ const (
 type resolver struct {
 	server netip.AddrPort
 	try    time.Duration
+	pause  time.Duration // after a failure
 	// slots are the questions that may be under way at once, whoever of the scan asks them.
 	slots chan struct{}
 
@@ -94,7 +95,7 @@ func newResolver(env probes.Env, p *Probe) (*resolver, error) {
 		return nil, fmt.Errorf("read resolver: %w", err)
 	}
 	return &resolver{
-		server: server, try: p.limits.try, slots: make(chan struct{}, perResolver), asked: make(map[questionKey]*question),
+		server: server, try: p.limits.try, pause: p.limits.failure, slots: make(chan struct{}, perResolver), asked: make(map[questionKey]*question),
 	}, nil
 }
 
@@ -150,10 +151,14 @@ func (r *resolver) askOnce(ctx context.Context, key questionKey) (*mdns.Msg, err
 func (r *resolver) send(ctx context.Context, key questionKey) (*mdns.Msg, error) {
 	var reply *mdns.Msg
 	var err error
-	for range tries {
+	for try := range tries {
 		reply, err = r.over(ctx, "udp", key)
-		// SERVFAIL is often a resolver that had no time to ask further; the second time it knows.
-		if (err == nil && reply.Rcode != mdns.RcodeServerFailure) || ctx.Err() != nil {
+		failed := err == nil && reply.Rcode == mdns.RcodeServerFailure
+		if err == nil && !failed || ctx.Err() != nil || try == tries-1 {
+			break
+		}
+		// SERVFAIL is often a resolver that had no time to ask further; the second time it knows, once it has forgotten the failure.
+		if failed && wait(ctx, r.pause) != nil {
 			break
 		}
 	}

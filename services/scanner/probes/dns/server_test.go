@@ -243,7 +243,7 @@ func probeFor(t testing.TB, w mdns.Handler, others map[string]mdns.Handler) *Pro
 	}
 	port := start(t, handlers)
 	p := New(Options{Resolver: netip.AddrPortFrom(netip.MustParseAddr(at), port).String()})
-	p.limits.try, p.limits.again = 300*time.Millisecond, time.Millisecond
+	p.limits.try, p.limits.again, p.limits.failure = 300*time.Millisecond, time.Millisecond, time.Millisecond
 	p.mailPort = 1 // nobody listens there
 	return p
 }

@@ -23,8 +23,10 @@ const userAgent = "RiskProfiler/1.0 (+https://riskprofiler.example/scanner)"
 const maxPage = 64 << 10
 
 // pause waits before something is asked a second time: a resource that is being moved is gone for a moment.
-func (s *scan) pause(ctx context.Context) error {
-	timer := time.NewTimer(s.probe.limits.again)
+func (s *scan) pause(ctx context.Context) error { return wait(ctx, s.probe.limits.again) }
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	mdns "github.com/miekg/dns"
 
@@ -223,17 +224,22 @@ func TestResolverOfTheGuard(t *testing.T) {
 	}
 }
 
+// A resolver that fails is asked again, not before it may have forgotten the failure.
 func TestServerFailureOnce(t *testing.T) {
+	const kept = 40 * time.Millisecond
 	w := newWorld(t, tidy)
-	var failed atomic.Bool
+	var first atomic.Pointer[time.Time]
 	w.fault = func(out mdns.ResponseWriter, q *mdns.Msg) bool {
-		if q.Question[0].Qtype != mdns.TypeA || failed.Swap(true) {
+		now := time.Now()
+		if q.Question[0].Qtype != mdns.TypeA || !first.CompareAndSwap(nil, &now) && now.Sub(*first.Load()) >= kept {
 			return false
 		}
 		_ = out.WriteMsg(new(mdns.Msg).SetRcode(q, mdns.RcodeServerFailure))
 		return true
 	}
-	if result := run(t, probeFor(t, w, nil), jobFor(host, "www.good.test")); result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE {
+	p := probeFor(t, w, nil)
+	p.limits.failure = 2 * kept
+	if result := run(t, p, jobFor(host, "www.good.test")); result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE {
 		t.Errorf("got %v (%s)", result.Outcome, result.Reason)
 	}
 }
