@@ -164,6 +164,8 @@ func unseenOther(r *modelv1.ScanCompleted, held *ingestv1.HeldFact) *other {
 // ended says whether what an earlier inventory told of is no more there, if this one does not tell of it.
 func ended(r *modelv1.ScanCompleted, held *ingestv1.HeldFact) bool {
 	switch {
+	case len(r.GetReached()) > maxOthers:
+		return false // it told of more than is taken
 	case r.GetOutcome() == modelv1.Outcome_OUTCOME_COMPLETE:
 	case r.GetOutcome() == modelv1.Outcome_OUTCOME_PARTIAL && len(r.GetUnread()) > 0:
 	default:

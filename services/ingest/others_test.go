@@ -226,3 +226,16 @@ func TestInventoryInParts(t *testing.T) {
 		})
 	}
 }
+
+// A result that tells of more than is taken ends nothing: what is missing may be among what was cut off.
+func TestInventoryCutOff(t *testing.T) {
+	r := &modelv1.ScanCompleted{Outcome: modelv1.Outcome_OUTCOME_COMPLETE, Reached: make([]*modelv1.Reach, maxOthers)}
+	held := &ingestv1.HeldFact{Type: "s3:bucket"}
+	if !ended(r, held) {
+		t.Error("a result that is taken whole ends nothing")
+	}
+	r.Reached = append(r.Reached, nil)
+	if ended(r, held) {
+		t.Error("a result that is cut off ends what it does not tell of")
+	}
+}
