@@ -63,7 +63,7 @@ test-aws: ## Run every test against servers that stand in for AWS (needs Python 
 	tools/standins.sh
 	@# moto answers one request at a time, so the queue's suite, the longest, has a process of its own beside the others.
 	go test -count=1 -timeout 30m -tags awstest ./platform/queue/sqsqueue & queue=$$!; \
-	go test -count=1 -timeout 30m -tags awstest $$(tools/tagged.sh awstest | grep -v sqsqueue) || { kill $$queue; exit 1; }; wait $$queue
+	go test -count=1 -timeout 30m -tags awstest $$(tools/tagged.sh awstest | grep -v sqsqueue) || { kill $$queue 2>/dev/null; exit 1; }; wait $$queue
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for a minute (FUZZTIME=60s), 24 at a time
