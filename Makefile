@@ -20,11 +20,15 @@ build: ## Build the command and the services into bin/
 	go build -trimpath -o $(BIN) ./cmd/riskprofiler
 	@for s in ingest scheduler scanner correlator reporter gateway; do go build -trimpath -o bin/$$s ./services/$$s/cmd/$$s || exit 1; done
 
+# On a machine that has compiled nothing yet the build is most of the wait for the first result: without inlining and debug information
+# it takes half the time (two processors: the whole of `make run` 177 s instead of 293 s). `make build` makes the fast binary.
+QUICK = -ldflags='-s -w' -gcflags=all='-l -dwarf=false'
+
 .PHONY: command
 command:
 	@mkdir -p bin $(OUT)
 	@echo "building the command (the first time takes a minute or two) ..." >&2
-	@go build -trimpath -o $(BIN) ./cmd/riskprofiler
+	@GOGC=200 go build -trimpath $(QUICK) -o $(BIN) ./cmd/riskprofiler
 
 .PHONY: run
 run: command ## Assess the lab, or yours with TARGET=example.com: ranked risks here, the whole report as HTML
