@@ -47,9 +47,9 @@ const (
 	googleID    = "demo-project-1"
 	googleEmail = "reader@security-tools.iam.gserviceaccount.com"
 	googleAsked = "/v1/projects/" + googleID + "/assets"
-	// azureZone and googleZone are domains that nobody is asked about.
 	// lentAddress is in Google's ranges, and held by the account of Azure.
-	lentAddress           = "34.102.6.6"
+	lentAddress = "34.102.6.6"
+	// azureZone and googleZone are domains that nobody is asked about.
 	azureZone, googleZone = "riskprofiler-lab-azure.com", "riskprofiler-lab-google.com"
 )
 

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// Every is how often a process looks whether it is quiet.
-	Every = 5 * time.Second
+	// every is how often a process looks whether it is quiet.
+	every = 5 * time.Second
 	// quietShare is the share of one processor below which a process is quiet: ticks and polls of an idle platform use under 1 %.
 	quietShare = 0.03
 	// quietLooks is how many looks in a row must find it quiet: a pause between two requests is no rest.
@@ -30,7 +30,7 @@ func Keep(ctx context.Context) {
 	if !ok {
 		return
 	}
-	t := time.NewTicker(Every)
+	t := time.NewTicker(every)
 	defer t.Stop()
 	// The start counts as work: it is what most is given back of.
 	w := watch{since: worth}
@@ -42,7 +42,7 @@ func Keep(ctx context.Context) {
 		}
 		now, _ := used()
 		if w.look(now - last) {
-			GiveBack()
+			giveBack()
 			now, _ = used() // what giving back costs is no work
 		}
 		last = now
@@ -58,7 +58,7 @@ type watch struct {
 // look takes the processor time used since the look before and says whether memory is to be given back now.
 func (w *watch) look(used time.Duration) bool {
 	w.since += used
-	if used > time.Duration(quietShare*float64(Every)) {
+	if used > time.Duration(quietShare*float64(every)) {
 		w.quiet = 0
 		return false
 	}
@@ -70,9 +70,9 @@ func (w *watch) look(used time.Duration) bool {
 	return true
 }
 
-// GiveBack collects garbage, returns what is free to the system and lets go of the binary's unchanged pages. These stay in the page
+// giveBack collects garbage, returns what is free to the system and lets go of the binary's unchanged pages. These stay in the page
 // cache, where the system may take them as it needs; one that is used again is mapped again without reading the disk.
-func GiveBack() {
+func giveBack() {
 	debug.FreeOSMemory()
 	letGo()
 }

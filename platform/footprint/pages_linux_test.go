@@ -86,10 +86,10 @@ func TestUnchangedOfARealFile(t *testing.T) {
 // TestGiveBack: the pages of this test's own binary are let go of, and everything goes on.
 func TestGiveBack(t *testing.T) {
 	before := resident(t)
-	GiveBack()
+	giveBack()
 	after := resident(t)
 	if after >= before {
-		t.Errorf("%d pages of the binary are mapped after memory was given back, %d before", after, before)
+		t.Errorf("%d KiB of the binary are mapped after memory was given back, %d before", after, before)
 	}
 }
 

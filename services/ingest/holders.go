@@ -65,8 +65,7 @@ func (s *Service) cloudFacts(ctx context.Context, tenant, place string) ([]*mode
 	return facts, nil
 }
 
-// holder is the account that holds a place, of several the first by name; "" if none does. A record of a name holds nothing: where it
-// leads is in what it points to.
+// holder is the account that holds a place, of several the first by name; "" if none does.
 func holder(facts []*modelv1.Observation, place, except string, now time.Time) string {
 	var accounts []string
 	for _, o := range facts {

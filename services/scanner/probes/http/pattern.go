@@ -280,8 +280,7 @@ func better(found, than []string) bool {
 	return len(found[0]) > len(than[0])
 }
 
-// literal is the longest run of ASCII in a literal. Two letters outside ASCII fold with k and s (the Kelvin sign, the long s);
-// a page that spells a product with them is not worth a slower search.
+// literal is the longest run of ASCII in a literal, where it is long enough for the index.
 func literal(runes []rune) []string {
 	if best := longest(runes); len(best) >= gram {
 		return []string{best}
@@ -289,6 +288,8 @@ func literal(runes []rune) []string {
 	return nil
 }
 
+// longest is the longest run of ASCII in a literal, in lower case. Two letters outside ASCII fold with k and s (the Kelvin sign, the
+// long s); a page that spells a product with them is not worth a slower search.
 func longest(runes []rune) string {
 	best, run := "", []byte(nil)
 	for _, r := range runes {
