@@ -105,14 +105,42 @@ type process struct {
 }
 
 type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	wrote chan struct{} // closed by the next write, if somebody waits for one
 }
 
 func (b *lockedBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.wrote != nil {
+		close(b.wrote)
+		b.wrote = nil
+	}
 	return b.buf.Write(p)
+}
+
+// says waits until something was written: a service writes its log while its caller already has the answer.
+func (b *lockedBuffer) says(t testing.TB, want string) {
+	t.Helper()
+	never := time.After(30 * time.Second)
+	for {
+		b.mu.Lock()
+		if b.wrote == nil {
+			b.wrote = make(chan struct{})
+		}
+		said, wrote := b.buf.String(), b.wrote
+		b.mu.Unlock()
+		if strings.Contains(said, want) {
+			return
+		}
+		select {
+		case <-wrote:
+		case <-never:
+			t.Errorf("the log does not say %q", want)
+			return
+		}
+	}
 }
 
 func (b *lockedBuffer) String() string {
@@ -267,9 +295,7 @@ func TestThief(t *testing.T) {
 			if fault.CodeOf(err) != c.want || err != nil && !strings.Contains(err.Error(), c.say) {
 				t.Errorf("got %v, want %v: %s", err, c.want, c.say)
 			}
-			if !strings.Contains(ingest.log.String(), c.serverLog) {
-				t.Errorf("the log does not say %q", c.serverLog)
-			}
+			ingest.log.says(t, c.serverLog)
 		})
 	}
 	t.Run("streams are refused", func(t *testing.T) {
@@ -338,9 +364,7 @@ func TestWrongPeer(t *testing.T) {
 			t.Errorf("%s: got %v", peer, err)
 		}
 	}
-	if want := "the server is spiffe://riskprofiler/scanner and not spiffe://riskprofiler/ingest"; !strings.Contains(scheduler.log.String(), want) {
-		t.Errorf("the log does not say %q", want)
-	}
+	scheduler.log.says(t, "the server is spiffe://riskprofiler/scanner and not spiffe://riskprofiler/ingest")
 }
 
 // TestRotationOfAll replaces authority and certificates while a service runs: who starts after that is taken by it.

@@ -110,11 +110,13 @@ func run(t *testing.T, workers, each int, o order) *outcome {
 			t.Fatal(err)
 		}
 		all.Go(func() {
+			var said []string
 			for lines := bufio.NewScanner(pipe); lines.Scan(); {
+				said = append(said, lines.Text())
 				out.note(lines.Text())
 			}
 			if err := cmd.Wait(); err != nil {
-				t.Errorf("worker %d: %v: %s\n%s", i, err, log.String(), strings.Join(out.lines, "\n"))
+				t.Errorf("worker %d: %v: %s\n%s", i, err, log.String(), strings.Join(said, "\n"))
 			}
 			clean(t, "a worker's log", log.String())
 		})
