@@ -27,9 +27,12 @@ type bomb struct {
 // endless repeats a text after a beginning, up to a size far over every bound.
 func endless(begin, again string) Open {
 	return func() (io.ReadCloser, error) {
-		return io.NopCloser(io.MultiReader(strings.NewReader(begin), io.LimitReader(&repeated{text: again}, 4*MaxBytes))), nil
+		return io.NopCloser(io.MultiReader(strings.NewReader(begin), io.LimitReader(repeat(again), 4*MaxBytes))), nil
 	}
 }
+
+// repeat makes the piece that is copied long, so that what is measured is the reading and not the making.
+func repeat(text string) io.Reader { return &repeated{text: strings.Repeat(text, 4096/len(text)+1)} }
 
 type repeated struct {
 	text string
@@ -45,6 +48,14 @@ func (r *repeated) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// times repeats a text n times between a beginning and an end.
+func times(begin, again string, n int, end string) Open {
+	return func() (io.ReadCloser, error) {
+		middle := io.LimitReader(repeat(again), int64(n*len(again)))
+		return io.NopCloser(io.MultiReader(strings.NewReader(begin), middle, strings.NewReader(end))), nil
+	}
+}
+
 func bombs() []bomb {
 	var out []bomb
 	list := func(f Format, prefix string) {
@@ -52,8 +63,8 @@ func bombs() []bomb {
 			out = append(out, bomb{fmt.Sprintf("%s %s", f, name), f, open, want})
 		}
 		add("one text without end", endless(prefix+`"`, "a"), "larger than")
-		add("nested arrays", of([]byte(prefix+strings.Repeat("[", 1<<20))), "nested deeper")
-		add("nested objects", of([]byte(prefix+strings.Repeat(`{"a":`, 1<<20))), "nested deeper")
+		add("nested arrays", endless(prefix, "["), "nested deeper")
+		add("nested objects", endless(prefix, `{"a":`), "nested deeper")
 		add("numbers without end", endless(prefix+"[", "1,"), "elements")
 	}
 	list(SARIF, `{"runs":[{"tool":{"driver":{"name":`)
@@ -66,12 +77,35 @@ func bombs() []bomb {
 	list(ASFF, `{"Findings":[{"Resources":`)
 	list(Nuclei, `[{"template-id":"a","info":`)
 	list(Prowler, `[{"CheckID":`)
+	for _, c := range []struct {
+		format             Format
+		begin, record, end string
+	}{
+		{SARIF, `{"runs":[`, `{"results":[{"locations":[`, `{}]}]}]}`},
+		{SSLyze, `{"server_scan_results":[`, `{"scan_result":{"x":{"result":{"a":[`, `0]}}}}]}`},
+		{TestSSL, `{"scanResult":[`, `{"a":[`, `0]}]}`},
+		{Trivy, `{"ArtifactName":"a","Results":[{"Vulnerabilities":[`, `{"References":[`, `""]}]}]}`},
+		{ZAP, `{"site":[{"alerts":[`, `{"instances":[`, `{}]}]}]}`},
+		{OCSF, `[`, `{"resources":[`, `{}]}]`},
+		{ASFF, `{"Findings":[`, `{"Resources":[`, `{}]}]}`},
+		{Nuclei, `[`, `{"template-id":"a","info":{"tags":[`, `""]}}]`},
+		{Prowler, `[`, `{"CheckID":"a","Remediation":{"a":[`, `""]}}]`},
+	} {
+		for name, element := range map[string]string{"objects": `{},`, "texts": `"",`} {
+			open := times(c.begin+c.record, element, 400_000, c.end)
+			out = append(out, bomb{fmt.Sprintf("%s one record of %s", c.format, name), c.format, open, "elements"})
+		}
+		const most = MaxRecordElements - 20
+		text := `"` + strings.Repeat("a", MaxRecordBytes/most-4) + `",`
+		open := times(c.begin+c.record, text, most, c.end)
+		out = append(out, bomb{fmt.Sprintf("%s the largest record", c.format), c.format, open, ""})
+	}
 	entities := `<?xml version="1.0"?><!DOCTYPE nmaprun [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]><nmaprun>&b;</nmaprun>`
 	return append(out,
 		bomb{"nmap entities", Nmap, of([]byte(entities)), "document type"},
 		bomb{"nmap external entity", Nmap, of([]byte(`<!DOCTYPE nmaprun SYSTEM "file:///etc/passwd" [ <!ENTITY x SYSTEM "file:///etc/passwd"> ]><nmaprun>&x;</nmaprun>`)), "document type"},
 		bomb{"nmap undefined entity", Nmap, of([]byte(`<nmaprun><host><status state="&x;"/></host></nmaprun>`)), "entity"},
-		bomb{"nmap nested", Nmap, of([]byte("<nmaprun>" + strings.Repeat("<host>", 1<<16))), "nested deeper"},
+		bomb{"nmap nested", Nmap, endless("<nmaprun>", "<host>"), "nested deeper"},
 		bomb{"nmap attributes without end", Nmap, endless("<nmaprun><host ", `a="a" `), "larger than"},
 		bomb{"nmap one text without end", Nmap, endless("<nmaprun><host>", "a"), "larger than"},
 		bomb{"nmap ports without end", Nmap, endless("<nmaprun><host><address addr='192.0.2.1'/><ports>", `<port protocol="tcp" portid="1"><state state="open"/></port>`), "more ports than there are"},
@@ -79,7 +113,10 @@ func bombs() []bomb {
 		bomb{"nmap hosts of many attributes", Nmap, endless("<nmaprun>", `<host`+strings.Repeat(` a=""`, 1000)+`/>`), "elements"},
 		bomb{"nmap elements crossed", Nmap, of([]byte("<nmaprun><host><ports></host></ports></nmaprun>")), "host ends that did not begin there"},
 		bomb{"nmap closed once more", Nmap, of([]byte("<nmaprun></nmaprun></nmaprun>")), "nmaprun ends that did not begin there"},
-		bomb{"zap xml nested", ZAP, of([]byte("<OWASPZAPReport><site>" + strings.Repeat("<alerts>", 1<<16))), "nested deeper"},
+		bomb{"sarif runs without end", SARIF, endless(`{"runs":[`, `{},`), "runs"},
+		bomb{"sarif rules without end", SARIF, endless(`{"runs":[{"tool":{"driver":{"rules":[`, `{},`), "rules"},
+		bomb{"sarif rules of long texts", SARIF, endless(`{"runs":[{"tool":{"driver":{"rules":[`, `{"id":"a","name":"`+strings.Repeat("a", 10_000)+`"},`), "rules are larger"},
+		bomb{"zap xml nested", ZAP, endless("<OWASPZAPReport><site>", "<alerts>"), "nested deeper"},
 		bomb{"nuclei lines without end", Nuclei, endless("", "{}\n"), "not understood"},
 		bomb{"nuclei results without end", Nuclei, endless("", `{"template-id":"x","host":"a"}`+"\n"), "results"},
 		bomb{"nuclei line without end", Nuclei, endless(`{"template-id":"x"}`+"\n"+`{`, " "), "larger than"},

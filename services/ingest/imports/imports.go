@@ -30,6 +30,9 @@ const (
 	MaxProblems = 100_000
 	// MaxRecordBytes is the size of one record of JSON, such as one server with all that was tried on it.
 	MaxRecordBytes = 8 << 20
+	// MaxRecordElements is how many elements one record of JSON may have. An element of a few bytes costs hundreds in memory, so
+	// its size alone does not bound what a record holds.
+	MaxRecordElements = 50_000
 	// maxElementBytes is the size of one record of XML, such as a port with the output of its scripts. Attributes cost ten times
 	// their text in memory, so it is smaller.
 	maxElementBytes = 1 << 20

@@ -17,6 +17,8 @@ type walker struct {
 	report *report
 	source *source
 	dec    *json.Decoder
+	// raw is what the value at hand is made of; its memory is used again.
+	raw json.RawMessage
 	walkHooks
 }
 
@@ -79,6 +81,7 @@ func (w *walker) value(path string) error {
 	case json.Delim('['):
 		err = w.array(path)
 	default:
+		w.source.finished(w.dec.InputOffset())
 		return nil
 	}
 	if err != nil {
@@ -118,19 +121,25 @@ func (w *walker) array(path string) error {
 // wanted hands a value over. One that has not the shape that it should have is a problem, and the reading goes on behind it.
 func (w *walker) wanted(f func(int, func(any) error) error) error {
 	line := w.source.line(w.start())
-	used := false
-	err := f(line, func(v any) error {
-		used = true
-		return w.dec.Decode(v)
-	})
-	if !used && err == nil {
-		err = w.dec.Decode(&json.RawMessage{})
+	if err := w.dec.Decode(&w.raw); err != nil {
+		return err
 	}
 	w.source.finished(w.dec.InputOffset())
+	if width(w.raw) > maxRecordMarks {
+		return errWide
+	}
+	err := f(line, func(v any) error { return json.Unmarshal(w.raw, v) })
 	if shape(err) {
 		return w.report.problem(line, "not understood: "+err.Error())
 	}
 	return err
+}
+
+// width is how many marks of elements a value has.
+func width(raw []byte) int {
+	var s jsonState
+	_ = s.take(raw) // the source has refused what is too deep
+	return s.elements
 }
 
 // start is where the next value begins: behind the separators and white space that the decoder has not passed yet.
@@ -214,9 +223,12 @@ func (r *report) lines(s *source, in *bufio.Reader, f func(int, func(any) error)
 }
 
 func (r *report) oneLine(s *source, line int, text []byte, f func(int, func(any) error) error) error {
-	s.state = jsonState{elements: s.state.elements} // a line that is broken leaves nothing open for the next
-	if err := s.state.take(text); err != nil {
+	var state jsonState // of its own: a line that is broken leaves nothing open for the next
+	if err := state.take(text); err != nil {
 		return err
+	}
+	if s.state.elements += state.elements; state.elements > maxRecordMarks {
+		return errWide
 	}
 	var broken error
 	err := f(line, func(v any) error {

@@ -10,8 +10,13 @@ import (
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 )
 
-// maxRules bounds the rules that are kept while the results of a run are read.
-const maxRules = 20_000
+// Bounds of what is kept of a log while its results are read.
+const (
+	maxRules = 20_000
+	maxRuns  = 1_000
+	// maxRulesBytes is the size of all rules together.
+	maxRulesBytes = 16 << 20
+)
 
 // sarifRule is a reportingDescriptor (SARIF 2.1.0 section 3.49).
 type sarifRule struct {
@@ -92,42 +97,54 @@ func parseSARIF(ctx context.Context, r *report) error {
 
 func (r *report) sarifRuns(ctx context.Context) ([]*sarifRun, error) {
 	var runs []*sarifRun
-	rules := 0
-	at := map[string]func(int, func(any) error) error{
-		"runs[].tool.driver.name":            func(_ int, decode func(any) error) error { return decode(&runs[len(runs)-1].tool) },
-		"runs[].tool.driver.semanticVersion": func(_ int, decode func(any) error) error { return decode(&runs[len(runs)-1].version) },
-		"runs[].tool.driver.version": func(_ int, decode func(any) error) error {
-			if runs[len(runs)-1].version != "" {
-				return nil
-			}
-			return decode(&runs[len(runs)-1].version)
-		},
-		"runs[].invocations[].endTimeUtc": func(_ int, decode func(any) error) error {
+	run := func() *sarifRun { return runs[len(runs)-1] }
+	text := func(into func(string)) func(int, func(any) error) error {
+		return func(_ int, decode func(any) error) error {
 			var text string
 			err := decode(&text)
-			runs[len(runs)-1].ended = moment(text)
+			into(safe(text, maxText))
 			return err
-		},
+		}
+	}
+	rules, size := 0, 0
+	at := map[string]func(int, func(any) error) error{
+		"runs[].tool.driver.name":            text(func(s string) { run().tool = s }),
+		"runs[].tool.driver.semanticVersion": text(func(s string) { run().version = s }),
+		"runs[].tool.driver.version":         text(func(s string) { run().version = first(run().version, s) }),
+		"runs[].invocations[].endTimeUtc":    text(func(s string) { run().ended = moment(s) }),
 		"runs[].tool.driver.rules[]": func(_ int, decode func(any) error) error {
 			var rule sarifRule
 			if err := decode(&rule); err != nil {
 				return err
 			}
 			if rules++; rules > maxRules {
-				return fmt.Errorf("it has more than %d rules", maxRules)
+				return fmt.Errorf("it has more than %d rules: split it", maxRules)
 			}
-			rule.Full.Text, rule.Help.Text = safe(rule.Full.Text, maxLongText), safe(rule.Help.Text, maxLongText)
-			run := runs[len(runs)-1]
-			run.byID[rule.ID] = len(run.rules)
-			run.rules = append(run.rules, rule)
+			if size += rule.shorten(); size > maxRulesBytes {
+				return fmt.Errorf("its rules are larger than %d bytes: split it", maxRulesBytes)
+			}
+			run().byID[rule.ID] = len(run().rules)
+			run().rules = append(run().rules, rule)
 			return nil
 		},
 	}
-	err := r.sarifWalk(ctx, at, func() { runs = append(runs, &sarifRun{byID: map[string]int{}}) }, MaxElements)
+	err := r.sarifWalk(ctx, at, func() { runs = append(runs, &sarifRun{byID: map[string]int{}}) }, maxRuns)
 	if err == nil && len(runs) == 0 {
 		err = errNotFormat
 	}
 	return runs, err
+}
+
+// shorten cuts the texts of a rule to what a record has of them, and tells how large the rule is then.
+func (rule *sarifRule) shorten() int {
+	rule.Full.Text, rule.Help.Text = safe(rule.Full.Text, maxLongText), safe(rule.Help.Text, maxLongText)
+	const perText = 16 // the header of a string
+	size := len(rule.ID) + len(rule.Name) + len(rule.Short.Text) + len(rule.Full.Text) + len(rule.Help.Text) + len(rule.HelpURI) +
+		len(rule.Default.Level) + len(rule.Properties.Severity)
+	for _, tag := range rule.Properties.Tags {
+		size += perText + len(tag)
+	}
+	return size
 }
 
 // sarifWalk walks a log and calls next at the begin of each run.

@@ -11,8 +11,8 @@ import (
 // errTooLarge and the like are one line each; Parse adds format and line.
 var (
 	errTooLarge  = fmt.Errorf("it is larger than %d bytes: split it", MaxBytes)
-	errRecord    = errors.New("one of its records is larger than a record may be")
 	errDepth     = fmt.Errorf("it is nested deeper than %d levels", MaxDepth)
+	errWide      = fmt.Errorf("one of its records has more than %d elements: split it", MaxRecordElements)
 	errElements  = fmt.Errorf("it has more than %d elements: split it", MaxElements)
 	errRecords   = fmt.Errorf("it has more than %d results: split it", MaxRecords)
 	errProblems  = fmt.Errorf("more than %d of its entries are not understood: name the format that it has", MaxProblems)
@@ -24,7 +24,8 @@ var (
 type source struct {
 	ctx context.Context
 	raw io.Reader
-	// read is how many bytes were handed out, allowed how many may be before a record of at most bound bytes is finished.
+	// read is how many bytes were handed out, allowed how many may be before the record at hand, of at most bound bytes, is
+	// finished. No reader gets further ahead than that, so the size of a record is also the size of its buffer.
 	read, allowed, bound int64
 	// lines are offsets behind the line ends that were handed out and not passed yet; passedLines were before them.
 	lines       []int64
@@ -41,8 +42,8 @@ func newSource(ctx context.Context, raw io.Reader) *source {
 	return s
 }
 
-// records sets how large a record may be. What reads ahead may have as much again.
-func (s *source) records(bound int64) { s.bound, s.allowed = bound, s.read+2*bound }
+// records sets how large a record may be.
+func (s *source) records(bound int64) { s.bound, s.allowed = bound, s.read+bound }
 
 // Read hands out bytes until a bound is broken.
 func (s *source) Read(p []byte) (int, error) {
@@ -52,7 +53,8 @@ func (s *source) Read(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, passed{err}
 	}
-	n, err := s.raw.Read(p)
+	// Who asks for more at the end of what is allowed has not found the end of the record. It may be that of the report.
+	n, err := s.raw.Read(p[:min(int64(len(p)), max(s.allowed-s.read, 1))])
 	for i, b := range p[:n] {
 		if b == '\n' {
 			s.lines = append(s.lines, s.read+int64(i)+1)
@@ -63,7 +65,7 @@ func (s *source) Read(p []byte) (int, error) {
 	case s.read > MaxBytes:
 		s.failed = errTooLarge
 	case s.read > s.allowed:
-		s.failed = errRecord
+		s.failed = fmt.Errorf("one of its records is larger than %d bytes: split it", s.bound)
 	case s.json:
 		s.failed = s.state.take(p[:n])
 	}
@@ -77,7 +79,7 @@ func (s *source) Read(p []byte) (int, error) {
 }
 
 // finished says that all before an offset was used: the next record may be as large again.
-func (s *source) finished(offset int64) { s.allowed = offset + 2*s.bound }
+func (s *source) finished(offset int64) { s.allowed = offset + s.bound }
 
 // line of an offset. Offsets only grow, so lines that were passed are forgotten.
 func (s *source) line(offset int64) int {
@@ -152,4 +154,7 @@ func (s *jsonState) comma() {
 
 // maxJSONMarks bounds the marks that begin or separate elements: a member of an object has up to three of them (two texts, a
 // comma).
-const maxJSONMarks = 3 * MaxElements
+const (
+	maxJSONMarks   = 3 * MaxElements
+	maxRecordMarks = 3 * MaxRecordElements
+)
