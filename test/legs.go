@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/riskprofiler/riskprofiler/lab"
 	"github.com/riskprofiler/riskprofiler/platform/app"
 	"github.com/riskprofiler/riskprofiler/platform/authn"
 	"github.com/riskprofiler/riskprofiler/platform/drivers"
@@ -49,7 +50,7 @@ const startLimit = time.Minute
 // settings that both legs share.
 func settings(o Options, data, listen string) map[string]string {
 	out := map[string]string{
-		"RISKPROFILER_DATA": data, "RISKPROFILER_ALLOW_PRIVATE": "true", "RISKPROFILER_RESOLVER": o.Resolver,
+		"RISKPROFILER_DATA": data, "RISKPROFILER_ALLOW_PRIVATE": "true", "RISKPROFILER_RESOLVER": o.Resolver, "RISKPROFILER_RESOLVER_RATE": fmt.Sprint(lab.ResolverRate),
 		"RISKPROFILER_LISTEN": listen, "RISKPROFILER_LOG_LEVEL": "warn", "RISKPROFILER_KEY_RATE": "10000", "RISKPROFILER_TENANT_REQUEST_RATE": "10000",
 	}
 	maps.Copy(out, o.Settings)

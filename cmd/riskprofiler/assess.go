@@ -75,6 +75,7 @@ func newAssess() *cobra.Command {
 	flags.StringSliceVar(&f.scanTypes, "scan-types", nil, "only these scan types: "+scanTypeNames+" (default all of the profile)")
 	flags.StringVar(&f.ports, "ports", "", "ports to scan: top100, top1000, all, or a list such as 22,80,8000-8100 (default by profile)")
 	flags.StringVar(&f.resolver, "resolver", "", "DNS server to ask, ADDRESS:PORT (default the system's)")
+	flags.Float64Var(&f.resolverRate, "resolver-rate", 0, "questions a second that the DNS server takes, for guessing names (default 800)")
 	flags.BoolVar(&f.allowPrivate, "allow-private", false, "permit loopback and private addresses")
 	flags.StringVar(&f.output, "output", "table", "format of the report: table, json, csv, sarif or html")
 	flags.StringVar(&f.outputFile, "output-file", "", "write the report to this file instead of stdout")

@@ -64,15 +64,15 @@ func printTruth(w io.Writer, l *lab.Lab) error {
 // assessLab assesses the lab as `assess` does with the flags that the lab prints.
 func assessLab(ctx context.Context, l *lab.Lab, reportFile string, stdout, stderr io.Writer) error {
 	f := assessFlags{
-		platformFlags: platformFlags{allowPrivate: true, resolver: l.Resolver()},
+		platformFlags: platformFlags{allowPrivate: true, resolver: l.Resolver(), resolverRate: lab.ResolverRate},
 		profile:       "standard", ports: l.Ports(), output: "table", reportFile: reportFile,
 	}
 	return f.run(ctx, l.Targets(), stdout, stderr)
 }
 
 func serveLab(ctx context.Context, w io.Writer, l *lab.Lab) error {
-	_, _ = fmt.Fprintf(w, "the lab is up; assess it with:\n\n  riskprofiler assess --allow-private --resolver %s --ports %s \\\n    %s\n\nend it with Ctrl-C\n",
-		l.Resolver(), l.Ports(), strings.Join(l.Targets(), " "))
+	_, _ = fmt.Fprintf(w, "the lab is up; assess it with:\n\n  riskprofiler assess --allow-private --resolver %s --resolver-rate %d --ports %s \\\n    %s\n\nend it with Ctrl-C\n",
+		l.Resolver(), lab.ResolverRate, l.Ports(), strings.Join(l.Targets(), " "))
 	<-ctx.Done()
 	return nil
 }

@@ -34,6 +34,7 @@ type platformFlags struct {
 	data         string
 	allowPrivate bool
 	resolver     string
+	resolverRate float64
 	listen       string
 	// secrets replace those of the data directory; nil: they do not.
 	secrets secret.Store
@@ -49,6 +50,9 @@ func (f platformFlags) settings(env map[string]string) map[string]string {
 	set("RISKPROFILER_DATA", f.data)
 	set("RISKPROFILER_RESOLVER", f.resolver)
 	set("RISKPROFILER_LISTEN", f.listen)
+	if f.resolverRate != 0 {
+		env["RISKPROFILER_RESOLVER_RATE"] = strconv.FormatFloat(f.resolverRate, 'g', -1, 64)
+	}
 	if f.allowPrivate {
 		env["RISKPROFILER_ALLOW_PRIVATE"] = strconv.FormatBool(true)
 	}

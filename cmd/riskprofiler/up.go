@@ -30,6 +30,7 @@ func newUp() *cobra.Command {
 	c.Flags().StringVar(&f.data, "data", "riskprofiler-data", "directory for all data")
 	c.Flags().BoolVar(&f.allowPrivate, "allow-private", false, "permit loopback and private addresses as targets")
 	c.Flags().StringVar(&f.resolver, "resolver", "", "DNS server to ask, ADDRESS:PORT (default the system's)")
+	c.Flags().Float64Var(&f.resolverRate, "resolver-rate", 0, "questions a second that the DNS server takes, for guessing names (default 800)")
 	return c
 }
 

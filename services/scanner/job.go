@@ -167,7 +167,7 @@ func (s *Service) run(ctx context.Context, guard *netguard.Guard, p probes.Probe
 	result, err = p.Scan(ctx, probes.Env{
 		Guard: guard, Blobs: &sink{bucket: s.evidence, tenant: job.GetTenant()}, Contact: s.contact, Providers: s.desk(job), Credential: s.credential(job.GetTenant()),
 		Permit: allowed.take, Batch: allowed.batch, Rate: allowed.rate, Pause: allowed.pause, Nuclei: s.nuclei, Chromium: s.chromium, Cloud: s.clouds,
-		Holders: s.holders(job),
+		Holders: s.holders(job), ResolverRate: s.resolverRate,
 	}, job)
 	if err == nil && result == nil {
 		return nil, fault.New(fault.Internal, "probe %s returned nothing", p.Version())

@@ -358,12 +358,13 @@ func TestLeftoversAreVoid(t *testing.T) {
 }
 
 func TestSettingsOfPoliteness(t *testing.T) {
-	good := settings{HostRate: 1, RequestRate: 1, NetworkRate: 1, TenantRate: 1, GlobalRate: 1}
+	good := settings{HostRate: 1, RequestRate: 1, NetworkRate: 1, TenantRate: 1, GlobalRate: 1, ResolverRate: 1}
 	for name, change := range map[string]func(*settings){
 		"zero host":        func(c *settings) { c.HostRate = 0 },
 		"negative network": func(c *settings) { c.NetworkRate = -1 },
 		"no number":        func(c *settings) { c.GlobalRate = math.NaN() },
 		"too much":         func(c *settings) { c.TenantRate = math.Inf(1) },
+		"no questions":     func(c *settings) { c.ResolverRate = 0 },
 	} {
 		bad := good
 		change(&bad)

@@ -91,6 +91,8 @@ type settings struct {
 	AllowPrivate bool `env:"RISKPROFILER_ALLOW_PRIVATE"`
 	// Resolver is the DNS server to ask, host:port; empty: the system's.
 	Resolver string `env:"RISKPROFILER_RESOLVER"`
+	// ResolverRate is how many questions a second it takes from one process that guesses names.
+	ResolverRate float64 `env:"RISKPROFILER_RESOLVER_RATE" envDefault:"800"`
 	// The rates are connections a second: to one target host, to one host by all scan types but the port scan, to one network
 	// (/24, /48), for one tenant, and in all. Loopback addresses are this machine and are not limited unless LimitLoopback.
 	HostRate      float64 `env:"RISKPROFILER_HOST_RATE" envDefault:"200"`
@@ -114,10 +116,10 @@ type settings struct {
 func (c settings) rates() (Rates, error) {
 	for name, rate := range map[string]float64{
 		"RISKPROFILER_HOST_RATE": c.HostRate, "RISKPROFILER_REQUEST_RATE": c.RequestRate, "RISKPROFILER_NETWORK_RATE": c.NetworkRate,
-		"RISKPROFILER_TENANT_RATE": c.TenantRate, "RISKPROFILER_GLOBAL_RATE": c.GlobalRate,
+		"RISKPROFILER_TENANT_RATE": c.TenantRate, "RISKPROFILER_GLOBAL_RATE": c.GlobalRate, "RISKPROFILER_RESOLVER_RATE": c.ResolverRate,
 	} {
 		if !(rate >= minRate && rate <= ratelimit.MaxRate) { // so written, NaN is caught
-			return Rates{}, fault.New(fault.Invalid, "read settings: %s is %v, want %v to %v connections a second", name, rate, minRate, float64(ratelimit.MaxRate))
+			return Rates{}, fault.New(fault.Invalid, "read settings: %s is %v, want %v to %v a second", name, rate, minRate, float64(ratelimit.MaxRate))
 		}
 	}
 	return Rates{
@@ -146,6 +148,8 @@ type Deps struct {
 	Guard  *netguard.Guard
 	Limits *table.Table
 	Rates  Rates
+	// ResolverRate is how many questions a second the resolver takes; 0: the usual.
+	ResolverRate float64
 	// Contact is named by every request; empty: probes.DefaultContact.
 	Contact string
 	// Nuclei is the engine of vuln; empty: it is not installed.
@@ -177,9 +181,11 @@ type Service struct {
 	guard   *netguard.Guard
 	limiter *ratelimit.Limiter
 	rates   Rates
-	contact string
-	tenants tenantCount
-	nuclei  probes.EngineFiles
+	// resolverRate is 0 for the usual one.
+	resolverRate float64
+	contact      string
+	tenants      tenantCount
+	nuclei       probes.EngineFiles
 	// chromium is empty where it is not installed.
 	chromium string
 	clouds   probes.CloudSettings
@@ -200,7 +206,7 @@ type Service struct {
 func New(d Deps) *Service {
 	s := &Service{
 		probes: map[modelv1.ScanType]probes.Probe{}, order: d.Probes, guard: d.Guard,
-		limiter: ratelimit.New(ratelimit.Options{Table: d.Limits}), tenants: tenantCount{table: d.Limits}, rates: d.Rates, contact: d.Contact,
+		limiter: ratelimit.New(ratelimit.Options{Table: d.Limits}), tenants: tenantCount{table: d.Limits}, rates: d.Rates, resolverRate: d.ResolverRate, contact: d.Contact,
 		nuclei: d.Nuclei, chromium: d.Chromium, evidence: d.Evidence, results: d.Results, providers: d.Providers,
 		ingest: d.Ingest, log: d.Logger, metrics: d.Metrics, self: d.Self,
 	}
@@ -238,7 +244,7 @@ func build(d app.Deps, list []probes.Probe) (app.Service, error) {
 	}
 	s := New(Deps{
 		Probes: list, Providers: asks, Guard: netguard.New(options), Limits: d.Table(limitsTable),
-		Rates: rates, Contact: contact, Nuclei: probes.EngineFiles{Program: c.Nuclei, Templates: c.NucleiTemplates}, Chromium: c.Chromium, Evidence: d.Bucket(evidenceBucket),
+		Rates: rates, ResolverRate: c.ResolverRate, Contact: contact, Nuclei: probes.EngineFiles{Program: c.Nuclei, Templates: c.NucleiTemplates}, Chromium: c.Chromium, Evidence: d.Bucket(evidenceBucket),
 		Cloud: probes.CloudSettings{URLs: c.Cloud.URLs, Regions: c.Cloud.Regions}, CloudGuard: c.Cloud.guard(options),
 		Results: d.Queue(resultsQueue), Ingest: ingestv1.NewIngestServiceClient(d.Peer("ingest")), Logger: d.Logger, Metrics: d.Telemetry.Metrics, Self: d.Context,
 	})

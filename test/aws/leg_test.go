@@ -3,6 +3,7 @@
 package cloud
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -24,7 +25,8 @@ const exportSetting = "RISKPROFILER_OTLP_ENDPOINT"
 func settings(o test.Options) map[string]string {
 	return map[string]string{
 		"RISKPROFILER_ALLOW_PRIVATE": "true", "RISKPROFILER_RESOLVER": o.Resolver, "RISKPROFILER_LOG_LEVEL": "warn",
-		"RISKPROFILER_KEY_RATE": "10000", "RISKPROFILER_TENANT_REQUEST_RATE": "10000",
+		"RISKPROFILER_RESOLVER_RATE": fmt.Sprint(lab.ResolverRate),
+		"RISKPROFILER_KEY_RATE":      "10000", "RISKPROFILER_TENANT_REQUEST_RATE": "10000",
 	}
 }
 

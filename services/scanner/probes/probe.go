@@ -74,6 +74,8 @@ type Env struct {
 	Batch func(host string) int
 	// Rate is the promised rate of host in permits a second, for engines that pace themselves; nil: without limit.
 	Rate func(host string) float64
+	// ResolverRate is how many questions a second the operator's resolver takes from all scans of this process; 0: the usual.
+	ResolverRate float64
 	// Pause keeps every worker from sending to host until then; nil: nobody is told. Probes use Env.Backoff or Env.Courtesy.
 	Pause func(ctx context.Context, host string, until time.Time) error
 	// Providers asks third parties in the name of the job's tenant; nil where there is no way to them.

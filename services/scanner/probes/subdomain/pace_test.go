@@ -12,7 +12,7 @@ import (
 // All scans together keep the pace, have a bounded number under way, and slow down when questions are lost.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPace()
+		p := newPace(inFlight)
 		var under, most, done atomic.Int64
 		ask := func(n int, took time.Duration, answered bool) time.Duration {
 			started := time.Now()
@@ -53,5 +53,47 @@ func TestPace(t *testing.T) {
 		if first, second := p.enter(ctx), p.enter(ctx); first == nil && second == nil {
 			t.Error("entered after the end")
 		}
+	})
+}
+
+// A resolver that takes more is asked more, one domain is not, and a domain whose servers keep silent slows itself down alone.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newPace(inFlight)
+		all.allow(4 * defaultRate)
+		ask := func(turn turns, n int, took time.Duration, answered bool) time.Duration {
+			started := time.Now()
+			var asking sync.WaitGroup
+			for range n {
+				asking.Go(func() {
+					if turn.enter(t.Context()) == nil {
+						time.Sleep(took)
+						turn.leave(answered)
+					}
+				})
+			}
+			asking.Wait()
+			return time.Since(started)
+		}
+		scan := func() turns { return turns{own: newPace(inFlightOfOne), all: all} }
+		if took := ask(scan(), 800, time.Millisecond, true); took < 990*time.Millisecond {
+			t.Errorf("800 questions about one domain took %v, want a second", took)
+		}
+		var four sync.WaitGroup
+		started := time.Now()
+		for range 4 {
+			four.Go(func() { ask(scan(), 800, time.Millisecond, true) })
+		}
+		four.Wait()
+		if took := time.Since(started); took < 990*time.Millisecond || took > 1100*time.Millisecond {
+			t.Errorf("800 questions about each of four domains took %v, want a second", took)
+		}
+		var both sync.WaitGroup
+		both.Go(func() { ask(scan(), 200, 2*time.Second, false) })
+		synctest.Wait()
+		if took := ask(scan(), 8000, time.Millisecond, true); took > 11*time.Second {
+			t.Errorf("beside a domain that keeps silent 8,000 questions took %v, want 10 s", took)
+		}
+		both.Wait()
 	})
 }

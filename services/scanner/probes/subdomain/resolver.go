@@ -1,6 +1,7 @@
 package subdomain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ var errStranger = errors.New("the answer is not to our question")
 type resolver struct {
 	server netip.AddrPort
 	try    time.Duration
-	pace   *pace
+	turns  turns
 	idle   chan *socket
 }
 
@@ -45,7 +46,7 @@ type socket struct {
 	used int
 }
 
-func newResolver(env probes.Env, try time.Duration, p *pace) (*resolver, error) {
+func newResolver(env probes.Env, try time.Duration, all *pace) (*resolver, error) {
 	address := env.Guard.Resolver()
 	if address == "" {
 		config, err := mdns.ClientConfigFromFile(resolvConf)
@@ -58,7 +59,8 @@ func newResolver(env probes.Env, try time.Duration, p *pace) (*resolver, error) 
 	if err != nil {
 		return nil, fmt.Errorf("scan subdomain: read resolver: %w", err)
 	}
-	return &resolver{server: server, try: try, pace: p, idle: make(chan *socket, 2*inFlight)}, nil
+	all.allow(cmp.Or(env.ResolverRate, defaultRate))
+	return &resolver{server: server, try: try, turns: turns{own: newPace(inFlightOfOne), all: all}, idle: make(chan *socket, 2*inFlight)}, nil
 }
 
 func (r *resolver) close() {
@@ -131,12 +133,12 @@ func read(reply *mdns.Msg, name string, into *dnswild.Answer) {
 func (r *resolver) ask(ctx context.Context, name string, kind uint16) (*mdns.Msg, error) {
 	var err error
 	for range tries {
-		if err := r.pace.enter(ctx); err != nil {
+		if err := r.turns.enter(ctx); err != nil {
 			return nil, err
 		}
 		var reply *mdns.Msg
 		reply, err = r.exchange(ctx, name, kind)
-		r.pace.leave(err == nil || ctx.Err() != nil)
+		r.turns.leave(err == nil || ctx.Err() != nil)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()

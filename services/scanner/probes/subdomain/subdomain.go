@@ -47,7 +47,7 @@ type Probe struct {
 }
 
 // New makes the probe. It opens and reads nothing.
-func New() *Probe { return &Probe{try: 2 * time.Second, pace: newPace()} }
+func New() *Probe { return &Probe{try: 2 * time.Second, pace: newPace(inFlight)} }
 
 // ScanType is subdomain.
 func (*Probe) ScanType() modelv1.ScanType { return modelv1.ScanType_SCAN_TYPE_SUBDOMAIN }
