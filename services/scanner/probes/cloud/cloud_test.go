@@ -40,8 +40,13 @@ func (s *scripted) ProveRole(_ context.Context, _ probes.Env, account string, ac
 
 func run(t *testing.T, s *scripted, account string) *probes.Result {
 	t.Helper()
+	return runIn(t, s, account, "assessments/1")
+}
+
+func runIn(t *testing.T, s *scripted, account, assessment string) *probes.Result {
+	t.Helper()
 	result, err := New(s).Scan(t.Context(), probes.Env{}, &modelv1.ScanJob{
-		ScanType: modelv1.ScanType_SCAN_TYPE_CLOUD, Target: &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_CLOUD_ACCOUNT, Value: account},
+		ScanType: modelv1.ScanType_SCAN_TYPE_CLOUD, Target: &modelv1.Target{Kind: modelv1.AssetKind_ASSET_KIND_CLOUD_ACCOUNT, Value: account}, Assessment: assessment,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +113,34 @@ func TestPlaces(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An account with more names and addresses than one assessment follows was read whole all the same, and each has its turn.
+func TestManyLeads(t *testing.T) {
+	const all = maxLeads + maxLeads/2
+	var resources []Resource
+	for i := range all {
+		address := fmt.Sprintf("3.5.%d.%d", i/250, i%250)
+		resources = append(resources, Resource{Fact: &modelv1.CloudFact{Type: "ec2:instance", Id: "i-" + address, Addresses: []string{address}}, Dedicated: true})
+	}
+	followed := map[string]bool{}
+	for n := range 12 {
+		assessment := fmt.Sprintf("assessments/%d", n)
+		result := runIn(t, &scripted{resources: resources}, inAccount, assessment)
+		again := runIn(t, &scripted{resources: resources}, inAccount, assessment)
+		if len(result.Leads) != maxLeads || result.Outcome != modelv1.Outcome_OUTCOME_COMPLETE || len(result.Unread) > 0 || !strings.HasPrefix(result.Reason, "1000 of 1500 names") {
+			t.Fatalf("%d leads, %v, %v: %s", len(result.Leads), result.Outcome, result.Unread, result.Reason)
+		}
+		for i, l := range result.Leads {
+			followed[l.GetTarget().GetValue()] = true
+			if l.GetTarget().GetValue() != again.Leads[i].GetTarget().GetValue() {
+				t.Fatal("the same assessment followed others")
+			}
+		}
+	}
+	if len(followed) != all { // one in 500,000 stays out for twelve times
+		t.Errorf("%d of %d had their turn", len(followed), all)
 	}
 }
 

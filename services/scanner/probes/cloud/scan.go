@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -49,7 +50,6 @@ type scan struct {
 	order        []string
 	resources    int
 	bytes        int
-	leadsCut     bool
 	lost         []lost
 }
 
@@ -136,12 +136,25 @@ func (s *scan) lead(t *modelv1.Target, scanType modelv1.ScanType, relation strin
 	if s.known["lead/"+t.GetValue()] {
 		return
 	}
-	if len(s.leads) >= maxLeads {
-		s.leadsCut = true
-		return
-	}
 	s.known["lead/"+t.GetValue()] = true
 	s.leads = append(s.leads, &modelv1.Lead{Target: t, ScanTypes: []modelv1.ScanType{scanType}, Relation: relation})
+}
+
+// chosen are the leads that this assessment follows: where there are too many, others than those of the assessment before, so that
+// each has its turn.
+func (s *scan) chosen() []*modelv1.Lead {
+	if len(s.leads) <= maxLeads {
+		return s.leads
+	}
+	turn := func(l *modelv1.Lead) string {
+		sum := sha256.Sum256([]byte(s.job.GetAssessment() + " " + l.GetTarget().GetValue()))
+		return string(sum[:])
+	}
+	turns := make(map[*modelv1.Lead]string, len(s.leads))
+	for _, l := range s.leads {
+		turns[l] = turn(l)
+	}
+	return slices.SortedFunc(slices.Values(s.leads), func(a, b *modelv1.Lead) int { return strings.Compare(turns[a], turns[b]) })[:maxLeads]
 }
 
 // settle takes back what is said of records that lead to what another account of the tenant's holds: many keep their zones in one account
@@ -175,10 +188,8 @@ func (s *scan) settle(ctx context.Context, env probes.Env) error {
 
 // result sums up: complete if nothing is missing. The whole list of what is missing is evidence of the account.
 func (s *scan) result(ctx context.Context, env probes.Env, gaps []Gap) (*probes.Result, error) {
-	if s.leadsCut {
-		gaps = append(gaps, Gap{API: "inventory", Why: GapCut, Detail: "only " + strconv.Itoa(maxLeads) + " names and addresses are looked at further"})
-	}
-	r := &probes.Result{Outcome: modelv1.Outcome_OUTCOME_COMPLETE, Leads: s.leads, Unread: unread(gaps)}
+	r := &probes.Result{Outcome: modelv1.Outcome_OUTCOME_COMPLETE, Leads: s.chosen(), Unread: unread(gaps)}
+	var reasons []string
 	gaps = slices.DeleteFunc(slices.Clone(gaps), func(g Gap) bool { return g.Why == GapUnwanted })
 	summary := &modelv1.CloudFact{
 		Provider: s.provider, Account: s.account, Type: TypeAccount, Id: s.job.GetTarget().GetValue(),
@@ -186,14 +197,18 @@ func (s *scan) result(ctx context.Context, env probes.Env, gaps []Gap) (*probes.
 	}
 	s.file(s.job.GetTarget().GetKind(), s.job.GetTarget().GetValue(), "", "cloud/"+TypeAccount, summary, false)
 	if len(gaps) > 0 {
-		r.Outcome, r.Reason = modelv1.Outcome_OUTCOME_PARTIAL, reason(s.provider, gaps)
+		r.Outcome = modelv1.Outcome_OUTCOME_PARTIAL
+		reasons = append(reasons, reason(s.provider, gaps))
 		evidence, err := env.Evidence(ctx, "cloud", []byte(strings.Join(gapLines(gaps), "\n")+"\n"), false)
 		if err != nil {
 			return nil, err
 		}
 		s.observations[len(s.observations)-1].Evidence = evidence
 	}
-	r.Observations = s.observations
+	if len(s.leads) > maxLeads { // the inventory is whole all the same
+		reasons = append(reasons, fmt.Sprintf("%d of %d names and addresses are looked at further in this assessment, others in the next", maxLeads, len(s.leads)))
+	}
+	r.Reason, r.Observations = strings.Join(reasons, "; "), s.observations
 	for _, asset := range s.order {
 		r.Reached = append(r.Reached, s.reached[asset])
 	}
