@@ -109,8 +109,7 @@ tidy: ## Tidy every module
 alone: ## Build each service alone, outside of the workspace
 	@for m in $(MODULES); do echo "$$m"; (cd $$m && GOWORK=off go build ./... && GOWORK=off go vet ./...) || exit 1; done
 
-# The binaries of containers: AWS drivers for the services, embedded ones for the whole platform in one process. timetzdata: an
-# image from scratch has no time zones.
+# The binaries of containers: AWS drivers for the services, embedded ones for the whole platform in one process.
 IMAGE_ARCH ?= $(shell go env GOARCH)
 IMAGE_VERSION ?= 0.1.0
 IMAGE_REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
@@ -121,8 +120,8 @@ SCANNERS := $(notdir $(wildcard services/scanner/cmd/scanner-*))
 .PHONY: container-binaries
 container-binaries:
 	@rm -rf bin/container && mkdir -p bin/container
-	@$(IMAGE_BUILD) -tags aws,lambda.norpc,grpcnotrace,timetzdata -o bin/container/ $(foreach s,$(SERVICES),./services/$(s)/cmd/$(s)) $(foreach s,$(SCANNERS),./services/scanner/cmd/$(s)) ./cmd/standins
-	@$(IMAGE_BUILD) -tags timetzdata -o bin/container/riskprofiler ./cmd/riskprofiler
+	@$(IMAGE_BUILD) -tags aws,lambda.norpc,grpcnotrace -o bin/container/ $(foreach s,$(SERVICES),./services/$(s)/cmd/$(s)) $(foreach s,$(SCANNERS),./services/scanner/cmd/$(s)) ./cmd/standins
+	@$(IMAGE_BUILD) -o bin/container/riskprofiler ./cmd/riskprofiler
 
 .PHONY: images
 images: container-binaries ## Build container images from scratch into out/images (no engine needed; IMAGE_ARCH=arm64 for Graviton)

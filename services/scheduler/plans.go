@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	_ "time/tzdata" // neither an image from scratch nor every version of Lambda's has time zones
 
 	"github.com/adhocore/gronx"
 	"google.golang.org/protobuf/proto"

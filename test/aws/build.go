@@ -14,11 +14,8 @@ import (
 	"sync"
 )
 
-// Tags that binaries are built with: as `make lambda` and `make container-binaries` do.
-const (
-	functionTags  = "aws,lambda.norpc,grpcnotrace"
-	containerTags = functionTags + ",timetzdata"
-)
+// awsTags are those that binaries are built with by `make lambda` and `make container-binaries`.
+const awsTags = "aws,lambda.norpc,grpcnotrace"
 
 // top is the top of the repository.
 func top() string {
@@ -26,9 +23,10 @@ func top() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// build builds commands for this machine into a directory, each under the last part of its path.
-func build(ctx context.Context, dir, tags string, packages ...string) error {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", tags, "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
+// build builds commands for this machine into a directory, each under the last part of its path. Paths stay in them: without them
+// everything would be compiled once more than for the tests.
+func build(ctx context.Context, dir string, packages ...string) error {
+	args := []string{"build", "-buildvcs=false", "-tags", awsTags, "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
 	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
 	cmd.Dir, cmd.Env = top(), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -41,7 +39,6 @@ func build(ctx context.Context, dir, tags string, packages ...string) error {
 type binaries struct {
 	// setting names a directory with binaries that were built before, for who runs a test again and again.
 	setting  string
-	tags     string
 	packages func() []string
 
 	once  sync.Once
@@ -51,14 +48,14 @@ type binaries struct {
 }
 
 var (
-	functionBinaries = &binaries{setting: "RISKPROFILER_TEST_FUNCTIONS", tags: functionTags, packages: func() []string {
+	functionBinaries = &binaries{setting: "RISKPROFILER_TEST_FUNCTIONS", packages: func() []string {
 		var packages []string
 		for _, f := range Functions() {
 			packages = append(packages, f.Package)
 		}
 		return packages
 	}}
-	containerBinaries = &binaries{setting: "RISKPROFILER_TEST_CONTAINERS", tags: containerTags, packages: containerPackages}
+	containerBinaries = &binaries{setting: "RISKPROFILER_TEST_CONTAINERS", packages: containerPackages}
 )
 
 // in builds what is not built yet and says where it lies.
@@ -69,7 +66,7 @@ func (b *binaries) in(ctx context.Context) (string, error) {
 			return
 		}
 		if b.dir, b.err = os.MkdirTemp("", "riskprofiler-aws-"); b.err == nil {
-			b.err = build(ctx, b.dir, b.tags, b.packages()...)
+			b.err = build(ctx, b.dir, b.packages()...)
 		}
 	})
 	return b.dir, b.err

@@ -30,7 +30,7 @@ func BenchmarkColdStart(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := build(b.Context(), dir, functionTags, floors[0].Package, floors[1].Package); err != nil {
+	if err := build(b.Context(), dir, floors[0].Package, floors[1].Package); err != nil {
 		b.Fatal(err)
 	}
 	all := append(slices.Clone(floors), Functions()...)

@@ -27,7 +27,7 @@ import (
 // compile makes a static binary of Go source or of a package of this repository.
 func compile(t testing.TB, out string, env []string, dir string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"build", "-buildvcs=false", "-ldflags", "-s -w", "-o", out}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -218,7 +218,7 @@ func dynamic(t testing.TB) string {
 // it starts, serves, finds itself healthy, and ends when it is told to.
 func TestRuns(t *testing.T) {
 	bin, out, root := t.TempDir(), t.TempDir(), rootDir(t)
-	compile(t, filepath.Join(bin, "riskprofiler"), []string{"GOWORK=", "GOFLAGS="}, "../..", "-tags", "timetzdata", "./cmd/riskprofiler")
+	compile(t, filepath.Join(bin, "riskprofiler"), []string{"GOWORK=", "GOFLAGS="}, "../..", "./cmd/riskprofiler")
 	mustRun(t, "--bin", bin, "--out", out)
 	img, config := read(t, filepath.Join(out, "riskprofiler.tar"))
 	unpack(t, img, root)
@@ -237,9 +237,14 @@ func TestRuns(t *testing.T) {
 	if text, err := start("health").CombinedOutput(); err == nil || strings.Count(string(text), "\n") != 1 {
 		t.Errorf("health of what does not run: %v: %s", err, text)
 	}
-	var log bytes.Buffer
+	log := said(filepath.Join(out, "log"))
 	up := start("up", "--listen", listen, "--data", "/"+dataDir)
-	up.Stdout, up.Stderr = &log, &log
+	file, err := os.Create(string(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	up.Stdout, up.Stderr = file, file
 	if err := up.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -263,12 +268,32 @@ func TestRuns(t *testing.T) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+	_, key, _ := strings.Cut(log.String(), "API key (shown this once): ")
+	key, _, _ = strings.Cut(key, "\n")
+	for _, args := range [][]string{
+		{"assets", "add", "192.0.2.1"},
+		{"plans", "create", "192.0.2.1", "--profile", "passive", "--cron", "0 3 * * *", "--time-zone", "Pacific/Chatham"}, // and the system knows no time zone
+	} {
+		c := start(append(args, "--server", listen)...)
+		c.Env = append(c.Env, "RISKPROFILER_API_KEY="+key)
+		if text, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%v: %v: %s", args, err, text)
+		}
+	}
 	if err := up.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("it ended with %v\n%s", err, log.String())
 	}
+}
+
+// said is the file that a process writes its log to.
+type said string
+
+func (s said) String() string {
+	text, err := os.ReadFile(string(s))
+	return string(text) + map[bool]string{true: fmt.Sprint(err)}[err != nil]
 }
 
 // rootDir is an empty folder that others may enter, as a container's root is.
