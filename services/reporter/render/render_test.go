@@ -152,6 +152,9 @@ func TestTableKeepsItsWidth(t *testing.T) {
 				t.Errorf("a line of %d columns in a terminal of %d: %q", columns, width, line)
 			}
 		}
+		if width >= 60 && !strings.Contains(out.String(), "4 scan jobs\n") {
+			t.Errorf("in a terminal of %d the counts are cut: %q", width, out.String()[max(0, out.Len()-150):])
+		}
 	}
 }
 

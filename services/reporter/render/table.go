@@ -220,7 +220,13 @@ func (t *table) counts() {
 		text += " (" + strings.Join(parts, ", ") + ")"
 	}
 	t.line("", "")
-	t.line("1", fmt.Sprintf("%s from %s on %s; %s", text, plural(int(r.GetOpenFindings()), "finding"), plural(len(t.doc.GetAssets()), "asset"), plural(len(t.doc.GetCoverage()), "scan job")))
+	from := fmt.Sprintf("from %s on %s; %s", plural(int(r.GetOpenFindings()), "finding"), plural(len(t.doc.GetAssets()), "asset"), plural(len(t.doc.GetCoverage()), "scan job"))
+	if whole := text + " " + from; columns(whole) <= t.o.Width {
+		t.line("1", whole)
+	} else {
+		t.line("1", text)
+		t.line("", from)
+	}
 	if c := r.GetChanges(); c.GetSince() != "" {
 		t.line("", fmt.Sprintf("since the last run: %d opened, %d reopened, %d resolved", len(c.GetOpened()), len(c.GetReopened()), len(c.GetResolved())))
 	}
