@@ -80,7 +80,7 @@ func (l *Lab) Close() { l.close() }
 func (l *Lab) Targets() []string { return l.plan.targets() }
 
 // ResolverRate is how many questions a second the lab's DNS server takes: it is in the same process and recurses to nobody.
-const ResolverRate = 10_000
+const ResolverRate = 4_000
 
 // Resolver returns "address:port" of the lab's DNS server, which speaks UDP and TCP, answers recursively for its zones and
 // with authority, says NXDOMAIN for every other name below .test and REFUSED for the rest. All name servers of the zones

@@ -98,7 +98,10 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, probes.Budget(job, probes.DefaultBudget))
 	defer cancel()
-	s := &scan{probe: p, env: env, job: job, resolver: r, name: name, passive: job.GetOptions().GetProfile() == modelv1.Profile_PROFILE_PASSIVE}
+	s := &scan{
+		probe: p, env: env, job: job, resolver: r, name: name, passive: job.GetOptions().GetProfile() == modelv1.Profile_PROFILE_PASSIVE,
+		registry: map[string]bool{}, silent: map[string]error{},
+	}
 	s.run(ctx)
 	return s.result(context.WithoutCancel(ctx))
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	mdns "github.com/miekg/dns"
@@ -232,7 +234,7 @@ ns.far. A 192.0.2.53
 		"a.b.gone.com": "gone.com", "gone.com": "gone.com", "x.taken.com": "", "nobody.github.io": "", "gone.io": "gone.io", "a.gone.test": "gone.test",
 		"test": "", "a.gone.far": "",
 	} {
-		s := &scan{probe: p, env: env, resolver: r, name: "www.test", fact: &modelv1.DnsFact{}}
+		s := &scan{probe: p, env: env, resolver: r, name: "www.test", fact: &modelv1.DnsFact{}, registry: map[string]bool{}, silent: map[string]error{}}
 		if got := s.registrable(t.Context(), target); got != want {
 			t.Errorf("%s: %q, want %q", target, got, want)
 		}
@@ -240,6 +242,42 @@ ns.far. A 192.0.2.53
 	passive := &scan{probe: p, env: labOf(p), resolver: r, name: "www.test", passive: true}
 	if got := passive.registrable(t.Context(), "gone.com"); got != "" {
 		t.Errorf("a passive scan says %q", got)
+	}
+}
+
+// A datagram that gets lost changes no verdict. A registry that keeps silent is asked no more, and then nothing that was said before is
+// taken back.
+func TestSilentRegistry(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lost int32
+		want string
+	}{"one lost": {1, "gone.com"}, "silent": {1000, ""}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "com. SOA ns.test. a.test. 1 1 1 1 1\ncom. NS ns.test.\nns.test. A 127.0.0.1\nwww.test. SOA ns.test. a.test. 1 1 1 1 1\n")
+			var asked atomic.Int32
+			w.fault = func(_ mdns.ResponseWriter, q *mdns.Msg) bool { return !q.RecursionDesired && asked.Add(1) <= tt.lost }
+			p := probeFor(t, w, nil)
+			p.limits.try = 200 * time.Millisecond
+			env := labOf(p)
+			r, err := newResolver(env, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &scan{probe: p, env: env, resolver: r, name: "www.test", fact: &modelv1.DnsFact{}, registry: map[string]bool{}, silent: map[string]error{}}
+			if got := s.registrable(t.Context(), "mx.gone.com"); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+			_ = s.registrable(t.Context(), "mx.gone.com")
+			if tt.want == "" {
+				_ = s.registrable(t.Context(), "mx.away.com")
+			}
+			if asked.Load() != tries {
+				t.Errorf("the registry was asked %d times", asked.Load())
+			}
+			if missed := strings.HasPrefix(s.missed, "registry of com: no answer"); missed != (tt.want == "") {
+				t.Errorf("missed %q", s.missed)
+			}
+		})
 	}
 }
 

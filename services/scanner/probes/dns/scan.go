@@ -39,6 +39,9 @@ type scan struct {
 
 	mu       sync.Mutex
 	dangling []*modelv1.DanglingFact
+	// registry says of domains whether they can be registered, and silent of zones why their own servers did not answer.
+	registry map[string]bool
+	silent   map[string]error
 	// missed says what could not be learned, empty if nothing.
 	missed string
 	// unanswered says that not even the addresses could be asked for.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
@@ -65,14 +66,34 @@ func (s *scan) registrable(ctx context.Context, target string) string {
 	if !managed && strings.Contains(suffix, ".") {
 		return ""
 	}
-	got, err := s.resolver.find(ctx, domain, mdns.TypeSOA)
-	if err != nil || got.rcode != mdns.RcodeNameError {
-		return ""
+	s.mu.Lock()
+	open, known := s.registry[domain]
+	s.mu.Unlock()
+	if !known {
+		if open, err = s.unregistered(ctx, domain, suffix, managed); err != nil {
+			s.miss("registry of "+suffix, err) // without its answer nothing that was said before is taken back
+			return ""
+		}
+		s.mu.Lock()
+		s.registry[domain] = open
+		s.mu.Unlock()
 	}
-	if absent, err := s.absentAt(ctx, domain, suffix, managed); err != nil || !absent {
+	if !open {
 		return ""
 	}
 	return domain
+}
+
+// unregistered asks the two that know.
+func (s *scan) unregistered(ctx context.Context, domain, suffix string, managed bool) (bool, error) {
+	got, err := s.resolver.find(ctx, domain, mdns.TypeSOA)
+	if answered := rcodeError(0); errors.As(err, &answered) {
+		return false, nil // it exists and is broken
+	}
+	if err != nil || got.rcode != mdns.RcodeNameError {
+		return false, err
+	}
+	return s.absentAt(ctx, domain, suffix, managed)
 }
 
 // absentAt asks the name servers of a zone themselves, and not a resolver's memory, whether a name does not exist there.
@@ -89,8 +110,38 @@ func (s *scan) absentAt(ctx context.Context, name, zone string, managed bool) (b
 // maxZoneServers is how many name servers of a zone above are tried for one question.
 const maxZoneServers = 3
 
-// askZone asks the first of a zone's name servers that answers, without recursion; nil if none may be asked.
+// askZone asks the first of a zone's name servers that answers, without recursion; nil if none may be asked. A datagram may get lost, so
+// all are asked again before they count as silent, and then no more in this scan.
 func (s *scan) askZone(ctx context.Context, zone string, key questionKey, managed bool) (*mdns.Msg, error) {
+	s.mu.Lock()
+	silent := s.silent[zone]
+	s.mu.Unlock()
+	if silent != nil {
+		return nil, silent
+	}
+	servers, err := s.zoneServers(ctx, zone, managed)
+	for range tries {
+		for _, addr := range servers {
+			reply, askErr := s.exchange(ctx, "udp", addr, key, false)
+			if askErr == nil {
+				return reply, nil
+			}
+			if refusal := (*netguard.RefusedError)(nil); !errors.As(askErr, &refusal) {
+				err = askErr
+			}
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		s.mu.Lock()
+		s.silent[zone] = err
+		s.mu.Unlock()
+	}
+	return nil, err
+}
+
+// zoneServers are one address each of a zone's name servers that may be asked. The error is that of the last one whose address is not
+// known, where others were not found.
+func (s *scan) zoneServers(ctx context.Context, zone string, managed bool) (out []netip.Addr, err error) {
 	servers, err := s.resolver.find(ctx, zone, mdns.TypeNS)
 	if err != nil {
 		return nil, err
@@ -101,19 +152,19 @@ func (s *scan) askZone(ctx context.Context, zone string, key questionKey, manage
 			continue
 		}
 		list, _, resolveErr := s.resolver.addresses(ctx, ns.Ns)
-		if err = resolveErr; err != nil {
+		if resolveErr != nil {
+			err = resolveErr
 			continue
 		}
 		list = slices.DeleteFunc(list, func(addr netip.Addr) bool { return !managed && !addr.IsLoopback() && !addr.IsPrivate() })
-		if len(list) == 0 {
-			continue
-		}
-		reply, askErr := s.exchange(ctx, "udp", list[0], key, false)
-		if err = askErr; err == nil {
-			return reply, nil
+		if len(list) > 0 {
+			out = append(out, list[0])
 		}
 	}
-	return nil, err
+	if len(out) > 0 {
+		err = nil
+	}
+	return out, err
 }
 
 // alias looks at where a name's aliases lead. A target that does not exist dangles; it is confirmed as open to a takeover only
