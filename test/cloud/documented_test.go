@@ -121,5 +121,5 @@ func (w *world) snapshots(rw http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(&out, "<item><snapshotId>%s</snapshotId><encrypted>false</encrypted></item>", *s.SnapshotId)
 		}
 	}
-	cloudtest.Write(rw, "<R><snapshotSet>"+out.String()+"</snapshotSet></R>")
+	cloudtest.WriteXML(rw, "DescribeSnapshots", "<snapshotSet>"+out.String()+"</snapshotSet>")
 }

@@ -207,7 +207,7 @@ func TestHostileInventory(t *testing.T) {
 func TestHostileAnswers(t *testing.T) {
 	f := newFake(t)
 	f.Answer("ec2 DescribeAddresses", func(w http.ResponseWriter, _ *http.Request) {
-		cloudtest.Write(w, "<R><addressesSet>")
+		cloudtest.Write(w, "<DescribeAddressesResponse><addressesSet>")
 		chunk := strings.Repeat("<item></item>", 1<<12)
 		for range 2 * cloud.MaxAnswerBytes / len(chunk) {
 			cloudtest.Write(w, chunk)

@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/query"
 )
 
 // Short names for the reasons of gaps.
@@ -97,15 +99,24 @@ type pager[O, F any] interface {
 	NextPage(ctx context.Context, options ...F) (*O, error)
 }
 
-// pages reads a listing to its end or its bound, and says whether it was read whole: then what is not in it does not exist.
+// pages reads a listing of the SDK to its end or its bound, and says whether it was read whole: then what is not in it does not exist.
 func pages[O, F any](ctx context.Context, in *inventory, p place, from pager[O, F], each func(*O)) bool {
-	for n := 0; from.HasMorePages(); n++ {
+	return walk(ctx, in, p, from.HasMorePages, func(ctx context.Context) (*O, error) { return from.NextPage(ctx) }, each)
+}
+
+// list is pages for a service of the protocol Query.
+func list[O query.Page](ctx context.Context, in *inventory, p place, from *query.Pages[O], each func(*O)) bool {
+	return walk(ctx, in, p, from.HasMorePages, from.NextPage, each)
+}
+
+func walk[O any](ctx context.Context, in *inventory, p place, more func() bool, next func(context.Context) (*O, error), each func(*O)) bool {
+	for n := 0; more(); n++ {
 		if n == cloud.MaxPages {
 			in.gap(cloud.Gap{API: p.api, Region: p.region, Why: cloud.GapCut})
 			return false
 		}
 		one, cancel := context.WithTimeout(ctx, cloud.CallTimeout)
-		out, err := from.NextPage(one)
+		out, err := next(one)
 		cancel()
 		if err != nil {
 			return in.failed(p, err)
@@ -115,11 +126,20 @@ func pages[O, F any](ctx context.Context, in *inventory, p place, from pager[O, 
 	return true
 }
 
-// call makes one call, and says whether it was answered. Codes in absent mean "there is none", which is an answer.
+// call makes one call of the SDK, and says whether it was answered. Codes in absent mean "there is none", which is an answer.
 func call[I, O, F any](ctx context.Context, in *inventory, p place, do func(context.Context, *I, ...F) (*O, error), input *I, absent ...string) (*O, bool) {
+	return once(ctx, in, p, func(ctx context.Context) (*O, error) { return do(ctx, input) }, absent)
+}
+
+// ask is call for a service of the protocol Query.
+func ask[O any](ctx context.Context, in *inventory, p place, c *query.Client, o query.Operation[O], input url.Values, absent ...string) (*O, bool) {
+	return once(ctx, in, p, func(ctx context.Context) (*O, error) { return query.Call(ctx, c, o, input) }, absent)
+}
+
+func once[O any](ctx context.Context, in *inventory, p place, do func(context.Context) (*O, error), absent []string) (*O, bool) {
 	ctx, cancel := context.WithTimeout(ctx, cloud.CallTimeout)
 	defer cancel()
-	out, err := do(ctx, input)
+	out, err := do(ctx)
 	switch {
 	case err == nil:
 		return out, true

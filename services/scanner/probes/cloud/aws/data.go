@@ -11,37 +11,36 @@ import (
 	mqtypes "github.com/aws/aws-sdk-go-v2/service/mq/types"
 	"github.com/aws/aws-sdk-go-v2/service/opensearch"
 	searchtypes "github.com/aws/aws-sdk-go-v2/service/opensearch/types"
-	"github.com/aws/aws-sdk-go-v2/service/redshift"
-	redshifttypes "github.com/aws/aws-sdk-go-v2/service/redshift/types"
 
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/policy"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/query"
 )
 
 // readWarehouses reads the clusters of data warehouses.
 func readWarehouses(ctx context.Context, r *regional) {
-	pages(ctx, r.inventory, r.at("redshift:DescribeClusters"), redshift.NewDescribeClustersPaginator(redshiftDescribeClusters(redshift.NewFromConfig(r.config).DescribeClusters), &redshift.DescribeClustersInput{}),
-		func(out *redshift.DescribeClustersOutput) {
-			for _, c := range out.Clusters {
-				r.warehouse(c)
-			}
-		})
+	client := query.New(r.config, query.Redshift)
+	list(ctx, r.inventory, r.at("redshift:DescribeClusters"), query.List(client, query.DescribeClusters, nil), func(out *query.Clusters) {
+		for _, c := range out.Clusters {
+			r.warehouse(c)
+		}
+	})
 }
 
-func (r *regional) warehouse(c redshifttypes.Cluster) {
-	name := aws.ToString(c.ClusterIdentifier)
+func (r *regional) warehouse(c query.Cluster) {
+	name := c.ClusterIdentifier
 	f := r.fact(cloud.TypeWarehouse, r.arn("redshift", r.region, "cluster:"+name), name)
-	f.Created = stamp(c.ClusterCreateTime)
-	f.Settings[cloud.SettingEngine], f.Settings[cloud.SettingEncrypted] = "redshift "+aws.ToString(c.ClusterVersion), yes(aws.ToBool(c.Encrypted))
-	if c.Endpoint != nil && aws.ToString(c.Endpoint.Address) != "" {
-		f.Hostnames = []string{strings.ToLower(*c.Endpoint.Address)}
+	f.Created = stamp(&c.ClusterCreateTime.Time)
+	f.Settings[cloud.SettingEngine], f.Settings[cloud.SettingEncrypted] = "redshift "+c.ClusterVersion, yes(bool(c.Encrypted))
+	if a := c.Endpoint.Address; a != "" {
+		f.Hostnames = []string{strings.ToLower(a)}
 	}
 	var groups []string
 	for _, g := range c.VpcSecurityGroups {
-		groups = append(groups, aws.ToString(g.VpcSecurityGroupId))
+		groups = append(groups, g.VpcSecurityGroupID)
 	}
-	r.reachable(f, aws.ToBool(c.PubliclyAccessible), groups)
-	r.add(cloud.Resource{Fact: f, Names: aws.ToBool(c.PubliclyAccessible)})
+	r.reachable(f, bool(c.PubliclyAccessible), groups)
+	r.add(cloud.Resource{Fact: f, Names: bool(c.PubliclyAccessible)})
 }
 
 // searchPage is how many domains are described at a time

@@ -5,12 +5,8 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/query"
 )
 
 // readInstances reads the machines that have an address of the internet, and files what else has one.
@@ -20,15 +16,14 @@ func readInstances(ctx context.Context, r *regional) {
 		byInstance[f.instance] = append(byInstance[f.instance], f)
 	}
 	seen := map[string]bool{}
-	pages(ctx, r.inventory, r.at("ec2:DescribeInstances"), ec2.NewDescribeInstancesPaginator(ec2DescribeInstances(ec2.NewFromConfig(r.config).DescribeInstances), &ec2.DescribeInstancesInput{MaxResults: aws.Int32(500)}),
-		func(out *ec2.DescribeInstancesOutput) {
-			for _, reservation := range out.Reservations {
-				for _, i := range reservation.Instances {
-					seen[aws.ToString(i.InstanceId)] = true
-					r.instance(i, byInstance[aws.ToString(i.InstanceId)])
-				}
+	list(ctx, r.inventory, r.at("ec2:DescribeInstances"), query.List(query.New(r.config, query.EC2), query.DescribeInstances, most), func(out *query.Reservations) {
+		for _, reservation := range out.Reservations {
+			for _, i := range reservation.Instances {
+				seen[i.InstanceID] = true
+				r.instance(i, byInstance[i.InstanceID])
 			}
-		})
+		}
+	})
 	for instance, faces := range byInstance {
 		for _, f := range faces {
 			if instance == "" || !seen[instance] {
@@ -39,19 +34,19 @@ func readInstances(ctx context.Context, r *regional) {
 }
 
 // instance files a machine, by its own word and that of its interfaces.
-func (r *regional) instance(i types.Instance, faces []face) {
+func (r *regional) instance(i query.Instance, faces []face) {
 	var addresses []netip.Addr
 	var groups []string
-	add := func(text *string) {
-		if addr, err := netip.ParseAddr(aws.ToString(text)); err == nil && !slices.Contains(addresses, addr) {
+	add := func(text string) {
+		if addr, err := netip.ParseAddr(text); err == nil && !slices.Contains(addresses, addr) {
 			addresses = append(addresses, addr)
 		}
 	}
-	add(i.PublicIpAddress)
-	add(i.Ipv6Address)
+	add(i.PublicIPAddress)
+	add(i.IPv6Address)
 	for _, f := range faces {
 		for _, a := range f.addresses {
-			add(aws.String(a.String()))
+			add(a.String())
 		}
 		groups = append(groups, f.groups...)
 	}
@@ -59,29 +54,27 @@ func (r *regional) instance(i types.Instance, faces []face) {
 		return
 	}
 	for _, g := range i.SecurityGroups {
-		groups = append(groups, aws.ToString(g.GroupId))
+		groups = append(groups, g.GroupID)
 	}
 	slices.Sort(groups)
 	tags := ec2Tags(i.Tags)
-	f := r.fact(cloud.TypeInstance, r.arn("ec2", r.region, "instance/"+aws.ToString(i.InstanceId)), tags["Name"])
+	f := r.fact(cloud.TypeInstance, r.arn("ec2", r.region, "instance/"+i.InstanceID), tags["Name"])
 	f.Tags = tags
 	for _, a := range addresses {
 		f.Addresses = append(f.Addresses, a.String())
 	}
-	if name := aws.ToString(i.PublicDnsName); name != "" {
-		f.Hostnames = []string{name}
+	if i.PublicDNSName != "" {
+		f.Hostnames = []string{i.PublicDNSName}
 	}
-	if i.LaunchTime != nil {
-		f.Created = timestamppb.New(*i.LaunchTime)
-	}
-	f.Settings[cloud.SettingState] = state(i.State)
+	f.Created = stamp(&i.LaunchTime.Time)
+	f.Settings[cloud.SettingState] = i.State.Name
 	f.Settings[cloud.SettingInstanceProfile] = cloud.None
 	if i.IamInstanceProfile != nil {
-		f.Settings[cloud.SettingInstanceProfile] = aws.ToString(i.IamInstanceProfile.Arn)
+		f.Settings[cloud.SettingInstanceProfile] = i.IamInstanceProfile.Arn
 	}
 	if m := i.MetadataOptions; m != nil {
 		f.Settings[cloud.SettingMetadata] = cloud.MetadataV1
-		if m.HttpTokens == types.HttpTokensStateRequired || m.HttpEndpoint == types.InstanceMetadataEndpointStateDisabled {
+		if m.HTTPTokens == query.TokensRequired || m.HTTPEndpoint == query.EndpointDisabled {
 			f.Settings[cloud.SettingMetadata] = cloud.MetadataV2
 		}
 	}
@@ -96,17 +89,10 @@ func (r *regional) instance(i types.Instance, faces []face) {
 	r.add(cloud.Resource{Fact: f, Dedicated: true})
 }
 
-func state(s *types.InstanceState) string {
-	if s == nil {
-		return ""
-	}
-	return string(s.Name)
-}
-
 // shared are kinds of interfaces, and those who asked for them, behind which stands a service with several customers or addresses of
 // its own choosing: they are the account's now and not for long (docs.aws.amazon.com/AWSEC2/latest/UserGuide/requester-managed-eni.html).
 func (f face) shared() bool {
-	return f.requester != "" && f.kind != string(types.NetworkInterfaceTypeNatGateway)
+	return f.requester != "" && f.kind != query.InterfaceOfGateway
 }
 
 // lone files an interface with an address of the internet that no machine has: a NAT gateway's, a database's, a container's, a load
@@ -125,7 +111,7 @@ func (r *regional) lone(face face) {
 
 // readAddresses reads the addresses that the account reserved.
 func readAddresses(ctx context.Context, r *regional) {
-	out, ok := call(ctx, r.inventory, r.at("ec2:DescribeAddresses"), ec2.NewFromConfig(r.config).DescribeAddresses, &ec2.DescribeAddressesInput{})
+	out, ok := ask(ctx, r.inventory, r.at("ec2:DescribeAddresses"), query.New(r.config, query.EC2), query.DescribeAddresses, nil)
 	if !ok {
 		r.lacks(heldAddresses)
 	}
@@ -133,22 +119,22 @@ func readAddresses(ctx context.Context, r *regional) {
 		return
 	}
 	for _, a := range out.Addresses {
-		addr, err := netip.ParseAddr(aws.ToString(a.PublicIp))
+		addr, err := netip.ParseAddr(a.PublicIP)
 		if err != nil {
 			continue
 		}
 		r.hold(func(h *holdings) { h.addresses[addr] = true })
 		tags := ec2Tags(a.Tags)
-		f := r.fact(cloud.TypeElasticIP, r.arn("ec2", r.region, "elastic-ip/"+aws.ToString(a.AllocationId)), tags["Name"])
+		f := r.fact(cloud.TypeElasticIP, r.arn("ec2", r.region, "elastic-ip/"+a.AllocationID), tags["Name"])
 		f.Tags, f.Addresses = tags, []string{addr.String()}
-		attached := aws.ToString(a.AssociationId)+aws.ToString(a.NetworkInterfaceId)+aws.ToString(a.InstanceId) != ""
+		attached := a.AssociationID+a.NetworkInterfaceID+a.InstanceID != ""
 		f.Settings[cloud.SettingAttached] = yes(attached)
 		if !attached {
 			r.hold(func(h *holdings) { h.idle[addr] = true })
 		}
-		for _, to := range []*string{a.InstanceId, a.NetworkInterfaceId} {
-			if aws.ToString(to) != "" {
-				f.PointsTo = append(f.PointsTo, *to)
+		for _, to := range []string{a.InstanceID, a.NetworkInterfaceID} {
+			if to != "" {
+				f.PointsTo = append(f.PointsTo, to)
 			}
 		}
 		r.add(cloud.Resource{Fact: f, Dedicated: attached})

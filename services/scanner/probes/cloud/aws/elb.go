@@ -2,50 +2,45 @@ package aws
 
 import (
 	"context"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	classic "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
-	classictypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing/types"
-	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
-	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/wafv2"
 	waftypes "github.com/aws/aws-sdk-go-v2/service/wafv2/types"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/query"
 )
-
-const internetFacing = "internet-facing"
 
 // readBalancers reads the load balancers of types application, network and gateway.
 func readBalancers(ctx context.Context, r *regional) {
-	client := elb.NewFromConfig(r.config)
-	var all []types.LoadBalancer
-	whole := pages(ctx, r.inventory, r.at("elasticloadbalancing:DescribeLoadBalancers"),
-		elb.NewDescribeLoadBalancersPaginator(elbDescribeLoadBalancers(client.DescribeLoadBalancers), &elb.DescribeLoadBalancersInput{}),
-		func(out *elb.DescribeLoadBalancersOutput) { all = append(all, out.LoadBalancers...) })
+	client := query.New(r.config, query.ELB)
+	var all []query.LoadBalancer
+	whole := list(ctx, r.inventory, r.at("elasticloadbalancing:DescribeLoadBalancers"),
+		query.List(client, query.DescribeLoadBalancers, nil), func(out *query.LoadBalancers) { all = append(all, out.LoadBalancers...) })
 	if !whole {
 		r.lacks(heldBalancers)
 	}
 	r.hold(func(h *holdings) {
 		for _, b := range all {
-			h.balancers[strings.ToLower(aws.ToString(b.DNSName))] = true
+			h.balancers[strings.ToLower(b.DNSName)] = true
 		}
 	})
-	all = slices.DeleteFunc(all, func(b types.LoadBalancer) bool { return b.Scheme != types.LoadBalancerSchemeEnumInternetFacing })
+	all = slices.DeleteFunc(all, func(b query.LoadBalancer) bool { return b.Scheme != query.InternetFacing })
 	var fronted map[string]string
-	if slices.ContainsFunc(all, func(b types.LoadBalancer) bool { return b.Type == types.LoadBalancerTypeEnumApplication }) {
+	if slices.ContainsFunc(all, func(b query.LoadBalancer) bool { return b.Type == query.TypeApplication }) {
 		fronted = r.webACLs(ctx)
 	}
-	each(all, func(b types.LoadBalancer) { r.balancer(ctx, client, b, fronted) })
+	each(all, func(b query.LoadBalancer) { r.balancer(ctx, client, b, fronted) })
 }
 
-func (r *regional) balancer(ctx context.Context, client *elb.Client, b types.LoadBalancer, fronted map[string]string) {
-	f := r.fact(cloud.TypeLoadBalancer, aws.ToString(b.LoadBalancerArn), aws.ToString(b.LoadBalancerName))
-	f.Created, f.Hostnames = stamp(b.CreatedTime), []string{strings.ToLower(aws.ToString(b.DNSName))}
-	f.Settings[cloud.SettingScheme], f.Settings[cloud.SettingKind] = internetFacing, string(b.Type)
+func (r *regional) balancer(ctx context.Context, client *query.Client, b query.LoadBalancer, fronted map[string]string) {
+	f := r.fact(cloud.TypeLoadBalancer, b.LoadBalancerArn, b.LoadBalancerName)
+	f.Created, f.Hostnames = stamp(&b.CreatedTime.Time), []string{strings.ToLower(b.DNSName)}
+	f.Settings[cloud.SettingScheme], f.Settings[cloud.SettingKind] = query.InternetFacing, b.Type
 	open := r.judgeOpen(f, b.SecurityGroups)
 	if f.Public = open || len(b.SecurityGroups) == 0; f.GetPublic() {
 		f.PublicReason = "it faces the internet"
@@ -53,13 +48,12 @@ func (r *regional) balancer(ctx context.Context, client *elb.Client, b types.Loa
 			f.PublicReason += ", and its security groups admit it to " + rules(f.GetIngress())
 		}
 	}
-	if b.Type == types.LoadBalancerTypeEnumApplication && fronted != nil {
-		f.Settings[cloud.SettingWebACL] = orNone(fronted[aws.ToString(b.LoadBalancerArn)])
+	if b.Type == query.TypeApplication && fronted != nil {
+		f.Settings[cloud.SettingWebACL] = orNone(fronted[b.LoadBalancerArn])
 	}
-	var listeners []types.Listener
-	whole := pages(ctx, r.inventory, r.at("elasticloadbalancing:DescribeListeners"),
-		elb.NewDescribeListenersPaginator(elbDescribeListeners(client.DescribeListeners), &elb.DescribeListenersInput{LoadBalancerArn: b.LoadBalancerArn}),
-		func(out *elb.DescribeListenersOutput) { listeners = append(listeners, out.Listeners...) })
+	var listeners []query.Listener
+	whole := list(ctx, r.inventory, r.at("elasticloadbalancing:DescribeListeners"),
+		query.List(client, query.DescribeListeners, url.Values{"LoadBalancerArn": {b.LoadBalancerArn}}), func(out *query.Listeners) { listeners = append(listeners, out.Listeners...) })
 	if whole {
 		judgeListeners(f, listeners)
 	}
@@ -67,31 +61,31 @@ func (r *regional) balancer(ctx context.Context, client *elb.Client, b types.Loa
 }
 
 // judgeListeners says what the listeners speak: the oldest TLS of any, and whether one serves without it.
-func judgeListeners(f *modelv1.CloudFact, listeners []types.Listener) {
+func judgeListeners(f *modelv1.CloudFact, listeners []query.Listener) {
 	oldest, plain, quantum := "", false, true
 	for _, l := range listeners {
 		switch l.Protocol {
-		case types.ProtocolEnumHttps, types.ProtocolEnumTls:
-			tls := balancerTLS(aws.ToString(l.SslPolicy))
+		case query.ProtocolHTTPS, query.ProtocolTLS:
+			tls := balancerTLS(l.SslPolicy)
 			if oldest == "" || tls != "" && tls < oldest {
 				oldest = tls
 			}
-			quantum = quantum && strings.Contains(aws.ToString(l.SslPolicy), "-PQ-")
-		case types.ProtocolEnumHttp:
+			quantum = quantum && strings.Contains(l.SslPolicy, "-PQ-")
+		case query.ProtocolHTTP:
 			plain = plain || !slices.ContainsFunc(l.DefaultActions, redirects)
 		}
 	}
 	if oldest != "" {
 		f.Settings[cloud.SettingMinimumTLS], f.Settings[cloud.SettingPostQuantum] = oldest, yes(quantum)
 	}
-	if f.GetSettings()[cloud.SettingKind] == string(types.LoadBalancerTypeEnumApplication) {
+	if f.GetSettings()[cloud.SettingKind] == query.TypeApplication {
 		f.Settings[cloud.SettingPlainHTTP] = yes(plain)
 	}
 }
 
-func redirects(a types.Action) bool {
-	return a.Type == types.ActionTypeEnumRedirect && a.RedirectConfig != nil && aws.ToString(a.RedirectConfig.Protocol) == "HTTPS" ||
-		a.Type == types.ActionTypeEnumFixedResponse
+func redirects(a query.Action) bool {
+	return a.Type == query.ActionRedirect && a.RedirectConfig.Protocol == query.ProtocolHTTPS ||
+		a.Type == query.ActionFixedResponse
 }
 
 // balancerTLS is the oldest protocol of a security policy, by its name
@@ -142,44 +136,40 @@ func (r *regional) webACLs(ctx context.Context) map[string]string {
 
 // readClassicBalancers reads the load balancers of the previous generation.
 func readClassicBalancers(ctx context.Context, r *regional) {
-	client := classic.NewFromConfig(r.config)
-	var all []classictypes.LoadBalancerDescription
-	whole := pages(ctx, r.inventory, r.at("elasticloadbalancing:DescribeLoadBalancers"),
-		classic.NewDescribeLoadBalancersPaginator(classicDescribeLoadBalancers(client.DescribeLoadBalancers), &classic.DescribeLoadBalancersInput{}),
-		func(out *classic.DescribeLoadBalancersOutput) { all = append(all, out.LoadBalancerDescriptions...) })
+	client := query.New(r.config, query.ClassicELB)
+	var all []query.ClassicBalancer
+	whole := list(ctx, r.inventory, r.at("elasticloadbalancing:DescribeLoadBalancers"),
+		query.List(client, query.DescribeClassicBalancers, nil), func(out *query.ClassicBalancers) { all = append(all, out.LoadBalancerDescriptions...) })
 	if !whole {
 		r.lacks(heldBalancers)
 	}
 	r.hold(func(h *holdings) {
 		for _, b := range all {
-			h.balancers[strings.ToLower(aws.ToString(b.DNSName))] = true
+			h.balancers[strings.ToLower(b.DNSName)] = true
 		}
 	})
 	for _, b := range all {
-		if aws.ToString(b.Scheme) == internetFacing {
+		if b.Scheme == query.InternetFacing {
 			r.classicBalancer(ctx, client, b)
 		}
 	}
 }
 
-func (r *regional) classicBalancer(ctx context.Context, client *classic.Client, b classictypes.LoadBalancerDescription) {
-	name := aws.ToString(b.LoadBalancerName)
+func (r *regional) classicBalancer(ctx context.Context, client *query.Client, b query.ClassicBalancer) {
+	name := b.LoadBalancerName
 	f := r.fact(cloud.TypeClassicBalancer, r.arn("elasticloadbalancing", r.region, "loadbalancer/"+name), name)
-	f.Created, f.Hostnames = stamp(b.CreatedTime), []string{strings.ToLower(aws.ToString(b.DNSName))}
-	f.Settings[cloud.SettingScheme] = internetFacing
+	f.Created, f.Hostnames = stamp(&b.CreatedTime.Time), []string{strings.ToLower(b.DNSName)}
+	f.Settings[cloud.SettingScheme] = query.InternetFacing
 	if f.Public = r.judgeOpen(f, b.SecurityGroups); f.GetPublic() {
 		f.PublicReason = "it faces the internet, and its security groups admit it to " + rules(f.GetIngress())
 	}
 	used := map[string]bool{}
 	plain := false
 	for _, l := range b.ListenerDescriptions {
-		if l.Listener == nil {
-			continue
-		}
-		switch aws.ToString(l.Listener.Protocol) {
-		case "HTTP":
+		switch l.Listener.Protocol {
+		case query.ProtocolHTTP:
 			plain = true
-		case "HTTPS", "SSL":
+		case query.ProtocolHTTPS, "SSL":
 			for _, p := range l.PolicyNames {
 				used[p] = true
 			}
@@ -187,8 +177,8 @@ func (r *regional) classicBalancer(ctx context.Context, client *classic.Client, 
 	}
 	f.Settings[cloud.SettingPlainHTTP] = yes(plain)
 	if len(used) > 0 {
-		out, ok := call(ctx, r.inventory, r.at("elasticloadbalancing:DescribeLoadBalancerPolicies"), client.DescribeLoadBalancerPolicies,
-			&classic.DescribeLoadBalancerPoliciesInput{LoadBalancerName: b.LoadBalancerName})
+		out, ok := ask(ctx, r.inventory, r.at("elasticloadbalancing:DescribeLoadBalancerPolicies"), client, query.DescribeLoadBalancerPolicies,
+			url.Values{"LoadBalancerName": {b.LoadBalancerName}})
 		if ok && out != nil {
 			if oldest := classicTLS(out.PolicyDescriptions, used); oldest != "" {
 				f.Settings[cloud.SettingMinimumTLS] = oldest
@@ -199,17 +189,17 @@ func (r *regional) classicBalancer(ctx context.Context, client *classic.Client, 
 }
 
 // classicTLS is the oldest protocol that the policies in use switch on.
-func classicTLS(policies []classictypes.PolicyDescription, used map[string]bool) string {
+func classicTLS(policies []query.Policy, used map[string]bool) string {
 	oldest := ""
 	for _, p := range policies {
-		if !used[aws.ToString(p.PolicyName)] || aws.ToString(p.PolicyTypeName) != "SSLNegotiationPolicyType" {
+		if !used[p.PolicyName] || p.PolicyTypeName != "SSLNegotiationPolicyType" {
 			continue
 		}
 		for _, a := range p.PolicyAttributeDescriptions {
 			version := map[string]string{
 				"Protocol-SSLv3": cloud.TLSSSL3, "Protocol-TLSv1": cloud.TLS10, "Protocol-TLSv1.1": cloud.TLS11, "Protocol-TLSv1.2": cloud.TLS12,
-			}[aws.ToString(a.AttributeName)]
-			if version != "" && aws.ToString(a.AttributeValue) == "true" && (oldest == "" || version < oldest) {
+			}[a.AttributeName]
+			if version != "" && a.AttributeValue == "true" && (oldest == "" || version < oldest) {
 				oldest = version
 			}
 		}

@@ -8,10 +8,10 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/query"
 )
 
 // parallelRegions is how many regions are read at a time.
@@ -112,7 +112,7 @@ const actionRegions = "ec2:DescribeRegions"
 // listRegions are the regions that the account has enabled, or those of them that the operator wants.
 func (in *inventory) listRegions(ctx context.Context) {
 	p := anywhere(actionRegions)
-	out, ok := call(ctx, in, p, ec2.NewFromConfig(in.config).DescribeRegions, &ec2.DescribeRegionsInput{})
+	out, ok := ask(ctx, in, p, query.New(in.config, query.EC2), query.DescribeRegions, nil)
 	if !ok {
 		in.lacks(heldAddresses, heldBalancers)
 		in.regions = in.env.Cloud.Regions
@@ -122,7 +122,7 @@ func (in *inventory) listRegions(ctx context.Context) {
 		return
 	}
 	for _, r := range out.Regions {
-		name := aws.ToString(r.RegionName)
+		name := r.RegionName
 		if len(in.env.Cloud.Regions) > 0 && !slices.Contains(in.env.Cloud.Regions, name) {
 			in.lacks(heldAddresses, heldBalancers)
 			in.gap(cloud.Gap{API: p.api, Region: name, Why: cloud.GapUnwanted})

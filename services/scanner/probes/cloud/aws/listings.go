@@ -6,63 +6,42 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/acm"
 	"github.com/aws/aws-sdk-go-v2/service/apigateway"
 	"github.com/aws/aws-sdk-go-v2/service/cloudfront"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
-	classic "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
-	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/kafka"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/mq"
-	"github.com/aws/aws-sdk-go-v2/service/rds"
-	"github.com/aws/aws-sdk-go-v2/service/redshift"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53domains"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
 // One type for each listing: a function with the method that the SDK's paginators ask for. A client itself is handed to nobody as an
-// interface: where anything in a program calls methods by reflection, as templates do, the linker would keep all methods of all clients
-// (EC2 has 800), which made the whole platform in one process 100 MB larger.
+// interface: where anything in a program calls methods by reflection, as templates do, the linker would keep all methods of all clients.
 
 type (
 	acmListCertificates           func(context.Context, *acm.ListCertificatesInput, ...func(*acm.Options)) (*acm.ListCertificatesOutput, error)
 	apigatewayGetDomainNames      func(context.Context, *apigateway.GetDomainNamesInput, ...func(*apigateway.Options)) (*apigateway.GetDomainNamesOutput, error)
 	apigatewayGetResources        func(context.Context, *apigateway.GetResourcesInput, ...func(*apigateway.Options)) (*apigateway.GetResourcesOutput, error)
 	apigatewayGetRestApis         func(context.Context, *apigateway.GetRestApisInput, ...func(*apigateway.Options)) (*apigateway.GetRestApisOutput, error)
-	classicDescribeLoadBalancers  func(context.Context, *classic.DescribeLoadBalancersInput, ...func(*classic.Options)) (*classic.DescribeLoadBalancersOutput, error)
 	cloudfrontListDistributions   func(context.Context, *cloudfront.ListDistributionsInput, ...func(*cloudfront.Options)) (*cloudfront.ListDistributionsOutput, error)
-	ec2DescribeImages             func(context.Context, *ec2.DescribeImagesInput, ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error)
-	ec2DescribeInstances          func(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error)
-	ec2DescribeNetworkAcls        func(context.Context, *ec2.DescribeNetworkAclsInput, ...func(*ec2.Options)) (*ec2.DescribeNetworkAclsOutput, error)
-	ec2DescribeNetworkInterfaces  func(context.Context, *ec2.DescribeNetworkInterfacesInput, ...func(*ec2.Options)) (*ec2.DescribeNetworkInterfacesOutput, error)
-	ec2DescribeSecurityGroups     func(context.Context, *ec2.DescribeSecurityGroupsInput, ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupsOutput, error)
-	ec2DescribeSnapshots          func(context.Context, *ec2.DescribeSnapshotsInput, ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error)
 	ecrDescribeRepositories       func(context.Context, *ecr.DescribeRepositoriesInput, ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error)
 	ecrpublicDescribeRepositories func(context.Context, *ecrpublic.DescribeRepositoriesInput, ...func(*ecrpublic.Options)) (*ecrpublic.DescribeRepositoriesOutput, error)
 	ecsListClusters               func(context.Context, *ecs.ListClustersInput, ...func(*ecs.Options)) (*ecs.ListClustersOutput, error)
 	ecsListServices               func(context.Context, *ecs.ListServicesInput, ...func(*ecs.Options)) (*ecs.ListServicesOutput, error)
 	eksListClusters               func(context.Context, *eks.ListClustersInput, ...func(*eks.Options)) (*eks.ListClustersOutput, error)
-	elbDescribeListeners          func(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error)
-	elbDescribeLoadBalancers      func(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error)
 	kafkaListClustersV2           func(context.Context, *kafka.ListClustersV2Input, ...func(*kafka.Options)) (*kafka.ListClustersV2Output, error)
 	lambdaListFunctionURLConfigs  func(context.Context, *lambda.ListFunctionUrlConfigsInput, ...func(*lambda.Options)) (*lambda.ListFunctionUrlConfigsOutput, error)
 	lambdaListFunctions           func(context.Context, *lambda.ListFunctionsInput, ...func(*lambda.Options)) (*lambda.ListFunctionsOutput, error)
 	mqListBrokers                 func(context.Context, *mq.ListBrokersInput, ...func(*mq.Options)) (*mq.ListBrokersOutput, error)
-	rdsDescribeDBClusterSnapshots func(context.Context, *rds.DescribeDBClusterSnapshotsInput, ...func(*rds.Options)) (*rds.DescribeDBClusterSnapshotsOutput, error)
-	rdsDescribeDBInstances        func(context.Context, *rds.DescribeDBInstancesInput, ...func(*rds.Options)) (*rds.DescribeDBInstancesOutput, error)
-	rdsDescribeDBSnapshots        func(context.Context, *rds.DescribeDBSnapshotsInput, ...func(*rds.Options)) (*rds.DescribeDBSnapshotsOutput, error)
-	redshiftDescribeClusters      func(context.Context, *redshift.DescribeClustersInput, ...func(*redshift.Options)) (*redshift.DescribeClustersOutput, error)
 	route53ListHostedZones        func(context.Context, *route53.ListHostedZonesInput, ...func(*route53.Options)) (*route53.ListHostedZonesOutput, error)
 	route53domainsListDomains     func(context.Context, *route53domains.ListDomainsInput, ...func(*route53domains.Options)) (*route53domains.ListDomainsOutput, error)
 	s3ListBuckets                 func(context.Context, *s3.ListBucketsInput, ...func(*s3.Options)) (*s3.ListBucketsOutput, error)
 	secretsmanagerListSecrets     func(context.Context, *secretsmanager.ListSecretsInput, ...func(*secretsmanager.Options)) (*secretsmanager.ListSecretsOutput, error)
-	snsListTopics                 func(context.Context, *sns.ListTopicsInput, ...func(*sns.Options)) (*sns.ListTopicsOutput, error)
 	sqsListQueues                 func(context.Context, *sqs.ListQueuesInput, ...func(*sqs.Options)) (*sqs.ListQueuesOutput, error)
 )
 
@@ -86,43 +65,8 @@ func (f apigatewayGetRestApis) GetRestApis(ctx context.Context, in *apigateway.G
 	return f(ctx, in, options...)
 }
 
-// DescribeLoadBalancers is what its paginator asks for.
-func (f classicDescribeLoadBalancers) DescribeLoadBalancers(ctx context.Context, in *classic.DescribeLoadBalancersInput, options ...func(*classic.Options)) (*classic.DescribeLoadBalancersOutput, error) {
-	return f(ctx, in, options...)
-}
-
 // ListDistributions is what its paginator asks for.
 func (f cloudfrontListDistributions) ListDistributions(ctx context.Context, in *cloudfront.ListDistributionsInput, options ...func(*cloudfront.Options)) (*cloudfront.ListDistributionsOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeImages is what its paginator asks for.
-func (f ec2DescribeImages) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, options ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeInstances is what its paginator asks for.
-func (f ec2DescribeInstances) DescribeInstances(ctx context.Context, in *ec2.DescribeInstancesInput, options ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeNetworkAcls is what its paginator asks for.
-func (f ec2DescribeNetworkAcls) DescribeNetworkAcls(ctx context.Context, in *ec2.DescribeNetworkAclsInput, options ...func(*ec2.Options)) (*ec2.DescribeNetworkAclsOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeNetworkInterfaces is what its paginator asks for.
-func (f ec2DescribeNetworkInterfaces) DescribeNetworkInterfaces(ctx context.Context, in *ec2.DescribeNetworkInterfacesInput, options ...func(*ec2.Options)) (*ec2.DescribeNetworkInterfacesOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeSecurityGroups is what its paginator asks for.
-func (f ec2DescribeSecurityGroups) DescribeSecurityGroups(ctx context.Context, in *ec2.DescribeSecurityGroupsInput, options ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupsOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeSnapshots is what its paginator asks for.
-func (f ec2DescribeSnapshots) DescribeSnapshots(ctx context.Context, in *ec2.DescribeSnapshotsInput, options ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error) {
 	return f(ctx, in, options...)
 }
 
@@ -151,16 +95,6 @@ func (f eksListClusters) ListClusters(ctx context.Context, in *eks.ListClustersI
 	return f(ctx, in, options...)
 }
 
-// DescribeListeners is what its paginator asks for.
-func (f elbDescribeListeners) DescribeListeners(ctx context.Context, in *elb.DescribeListenersInput, options ...func(*elb.Options)) (*elb.DescribeListenersOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeLoadBalancers is what its paginator asks for.
-func (f elbDescribeLoadBalancers) DescribeLoadBalancers(ctx context.Context, in *elb.DescribeLoadBalancersInput, options ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error) {
-	return f(ctx, in, options...)
-}
-
 // ListClustersV2 is what its paginator asks for.
 func (f kafkaListClustersV2) ListClustersV2(ctx context.Context, in *kafka.ListClustersV2Input, options ...func(*kafka.Options)) (*kafka.ListClustersV2Output, error) {
 	return f(ctx, in, options...)
@@ -181,26 +115,6 @@ func (f mqListBrokers) ListBrokers(ctx context.Context, in *mq.ListBrokersInput,
 	return f(ctx, in, options...)
 }
 
-// DescribeDBClusterSnapshots is what its paginator asks for.
-func (f rdsDescribeDBClusterSnapshots) DescribeDBClusterSnapshots(ctx context.Context, in *rds.DescribeDBClusterSnapshotsInput, options ...func(*rds.Options)) (*rds.DescribeDBClusterSnapshotsOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeDBInstances is what its paginator asks for.
-func (f rdsDescribeDBInstances) DescribeDBInstances(ctx context.Context, in *rds.DescribeDBInstancesInput, options ...func(*rds.Options)) (*rds.DescribeDBInstancesOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeDBSnapshots is what its paginator asks for.
-func (f rdsDescribeDBSnapshots) DescribeDBSnapshots(ctx context.Context, in *rds.DescribeDBSnapshotsInput, options ...func(*rds.Options)) (*rds.DescribeDBSnapshotsOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// DescribeClusters is what its paginator asks for.
-func (f redshiftDescribeClusters) DescribeClusters(ctx context.Context, in *redshift.DescribeClustersInput, options ...func(*redshift.Options)) (*redshift.DescribeClustersOutput, error) {
-	return f(ctx, in, options...)
-}
-
 // ListHostedZones is what its paginator asks for.
 func (f route53ListHostedZones) ListHostedZones(ctx context.Context, in *route53.ListHostedZonesInput, options ...func(*route53.Options)) (*route53.ListHostedZonesOutput, error) {
 	return f(ctx, in, options...)
@@ -218,11 +132,6 @@ func (f s3ListBuckets) ListBuckets(ctx context.Context, in *s3.ListBucketsInput,
 
 // ListSecrets is what its paginator asks for.
 func (f secretsmanagerListSecrets) ListSecrets(ctx context.Context, in *secretsmanager.ListSecretsInput, options ...func(*secretsmanager.Options)) (*secretsmanager.ListSecretsOutput, error) {
-	return f(ctx, in, options...)
-}
-
-// ListTopics is what its paginator asks for.
-func (f snsListTopics) ListTopics(ctx context.Context, in *sns.ListTopicsInput, options ...func(*sns.Options)) (*sns.ListTopicsOutput, error) {
 	return f(ctx, in, options...)
 }
 

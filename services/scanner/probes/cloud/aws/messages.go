@@ -2,17 +2,17 @@ package aws
 
 import (
 	"context"
+	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	secrettypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/query"
 )
 
 // readQueues reads the queues that anybody may use.
@@ -35,15 +35,14 @@ func readQueues(ctx context.Context, r *regional) {
 
 // readTopics reads the topics that anybody may use.
 func readTopics(ctx context.Context, r *regional) {
-	client := sns.NewFromConfig(r.config)
-	var all []snstypes.Topic
-	pages(ctx, r.inventory, r.at("sns:ListTopics"), sns.NewListTopicsPaginator(snsListTopics(client.ListTopics), &sns.ListTopicsInput{}),
-		func(out *sns.ListTopicsOutput) { all = append(all, out.Topics...) })
-	each(all, func(t snstypes.Topic) {
+	client := query.New(r.config, query.SNS)
+	var all []query.Topic
+	list(ctx, r.inventory, r.at("sns:ListTopics"), query.List(client, query.ListTopics, nil), func(out *query.Topics) { all = append(all, out.Topics...) })
+	each(all, func(t query.Topic) {
 		p := r.at("sns:GetTopicAttributes")
-		out, ok := call(ctx, r.inventory, p, client.GetTopicAttributes, &sns.GetTopicAttributesInput{TopicArn: t.TopicArn}, "NotFound", "NotFoundException")
+		out, ok := ask(ctx, r.inventory, p, client, query.GetTopicAttributes, url.Values{"TopicArn": {t.TopicArn}}, "NotFound", "NotFoundException")
 		if ok && out != nil {
-			r.byPolicy(cloud.TypeTopic, aws.ToString(t.TopicArn), lastPart(aws.ToString(t.TopicArn)), out.Attributes["Policy"], p)
+			r.byPolicy(cloud.TypeTopic, t.TopicArn, lastPart(t.TopicArn), out.Attributes["Policy"], p)
 		}
 	})
 }

@@ -4,15 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
+	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/query"
 )
 
 // group is one security group: what it admits from the whole internet.
@@ -29,26 +27,26 @@ type face struct {
 	groups                                       []string
 }
 
+// most is how much of a listing of EC2 is asked for at a time
+// (docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeNetworkInterfaces.html, MaxResults).
+var most = url.Values{"MaxResults": {"500"}}
+
 // network reads the security groups and the interfaces of a region, by which the rest is judged.
 func (r *regional) network(ctx context.Context) {
-	client := ec2.NewFromConfig(r.config)
+	client := query.New(r.config, query.EC2)
 	r.groups = map[string]*group{}
-	pages(ctx, r.inventory, r.at("ec2:DescribeSecurityGroups"), ec2.NewDescribeSecurityGroupsPaginator(ec2DescribeSecurityGroups(client.DescribeSecurityGroups), &ec2.DescribeSecurityGroupsInput{MaxResults: aws.Int32(500)}),
-		func(out *ec2.DescribeSecurityGroupsOutput) {
-			for _, g := range out.SecurityGroups {
-				id := aws.ToString(g.GroupId)
-				r.groups[id] = &group{
-					id: id, name: aws.ToString(g.GroupName), about: aws.ToString(g.Description), network: aws.ToString(g.VpcId),
-					tags: ec2Tags(g.Tags), open: openRules(id, g.IpPermissions),
-				}
+	list(ctx, r.inventory, r.at("ec2:DescribeSecurityGroups"), query.List(client, query.DescribeSecurityGroups, most), func(out *query.SecurityGroups) {
+		for _, g := range out.SecurityGroups {
+			r.groups[g.GroupID] = &group{
+				id: g.GroupID, name: g.GroupName, about: g.Description, network: g.VPCID, tags: ec2Tags(g.Tags), open: openRules(g.GroupID, g.IPPermissions),
 			}
-		})
-	whole := pages(ctx, r.inventory, r.at("ec2:DescribeNetworkInterfaces"), ec2.NewDescribeNetworkInterfacesPaginator(ec2DescribeNetworkInterfaces(client.DescribeNetworkInterfaces), &ec2.DescribeNetworkInterfacesInput{MaxResults: aws.Int32(500)}),
-		func(out *ec2.DescribeNetworkInterfacesOutput) {
-			for _, n := range out.NetworkInterfaces {
-				r.face(n)
-			}
-		})
+		}
+	})
+	whole := list(ctx, r.inventory, r.at("ec2:DescribeNetworkInterfaces"), query.List(client, query.DescribeNetworkInterfaces, most), func(out *query.NetworkInterfaces) {
+		for _, n := range out.NetworkInterfaces {
+			r.face(n)
+		}
+	})
 	if !whole {
 		r.lacks(heldAddresses)
 	}
@@ -56,32 +54,25 @@ func (r *regional) network(ctx context.Context) {
 }
 
 // face keeps an interface if the internet can reach it.
-func (r *regional) face(n types.NetworkInterface) {
+func (r *regional) face(n query.NetworkInterface) {
 	f := face{
-		id: aws.ToString(n.NetworkInterfaceId), kind: string(n.InterfaceType), about: aws.ToString(n.Description), requester: aws.ToString(n.RequesterId),
-		subnet: aws.ToString(n.SubnetId),
-	}
-	if n.Attachment != nil {
-		f.instance = aws.ToString(n.Attachment.InstanceId)
+		id: n.NetworkInterfaceID, kind: n.InterfaceType, about: n.Description, requester: n.RequesterID, subnet: n.SubnetID,
+		instance: n.Attachment.InstanceID,
 	}
 	for _, g := range n.Groups {
-		f.groups = append(f.groups, aws.ToString(g.GroupId))
+		f.groups = append(f.groups, g.GroupID)
 	}
-	add := func(text *string) {
-		if addr, err := netip.ParseAddr(aws.ToString(text)); err == nil && !slices.Contains(f.addresses, addr) {
+	add := func(text string) {
+		if addr, err := netip.ParseAddr(text); err == nil && !slices.Contains(f.addresses, addr) {
 			f.addresses = append(f.addresses, addr)
 		}
 	}
-	if n.Association != nil {
-		add(n.Association.PublicIp)
+	add(n.Association.PublicIP)
+	for _, p := range n.PrivateIPAddresses {
+		add(p.Association.PublicIP)
 	}
-	for _, p := range n.PrivateIpAddresses {
-		if p.Association != nil {
-			add(p.Association.PublicIp)
-		}
-	}
-	for _, p := range n.Ipv6Addresses {
-		add(p.Ipv6Address)
+	for _, p := range n.IPv6Addresses {
+		add(p.IPv6Address)
 	}
 	if len(f.addresses) == 0 {
 		return
@@ -143,21 +134,21 @@ func (r *regional) judgeOpen(f *modelv1.CloudFact, groups []string) (open bool) 
 }
 
 // openRules are the inbound rules that admit the whole internet.
-func openRules(group string, permissions []types.IpPermission) []*modelv1.CloudIngress {
+func openRules(group string, permissions []query.IPPermission) []*modelv1.CloudIngress {
 	var out []*modelv1.CloudIngress
 	for _, p := range permissions {
 		var sources []string
-		for _, x := range p.IpRanges {
-			sources = append(sources, aws.ToString(x.CidrIp))
+		for _, x := range p.IPRanges {
+			sources = append(sources, x.CidrIP)
 		}
-		for _, x := range p.Ipv6Ranges {
-			sources = append(sources, aws.ToString(x.CidrIpv6))
+		for _, x := range p.IPv6Ranges {
+			sources = append(sources, x.CidrIPv6)
 		}
 		for _, s := range sources {
 			if !wholeInternet(s) {
 				continue
 			}
-			rule := &modelv1.CloudIngress{Protocol: protocol(aws.ToString(p.IpProtocol)), Source: s, Rule: group}
+			rule := &modelv1.CloudIngress{Protocol: protocol(p.IPProtocol), Source: s, Rule: group}
 			rule.FromPort, rule.ToPort = portsOf(rule.GetProtocol(), p.FromPort, p.ToPort)
 			out = append(out, rule)
 		}
@@ -193,7 +184,7 @@ func protocol(text string) string {
 const highestPort = 65535
 
 // portsOf is the range of ports of a rule; all of them for protocols without ports, and none for ICMP, whose "ports" are types.
-func portsOf(protocol string, from, to *int32) (first, last uint32) {
+func portsOf[I ~int32](protocol string, from, to *I) (first, last uint32) {
 	switch protocol {
 	case "icmp":
 		return 0, 0
@@ -230,10 +221,10 @@ func rules(list []*modelv1.CloudIngress) string {
 	return strings.Join(out, ", ")
 }
 
-func ec2Tags(tags []types.Tag) map[string]string {
+func ec2Tags(tags []query.Tag) map[string]string {
 	out := map[string]string{}
 	for _, t := range tags {
-		out[aws.ToString(t.Key)] = aws.ToString(t.Value)
+		out[t.Key] = t.Value
 	}
 	return out
 }

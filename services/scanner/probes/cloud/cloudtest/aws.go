@@ -47,8 +47,8 @@ func NewAWS(t testing.TB, account, role, externalID string) *AWS {
 			Refuse(w, http.StatusForbidden, "AccessDenied")
 			return
 		}
-		Write(w, `<R><AssumeRoleResult><Credentials><AccessKeyId>ASIA1</AccessKeyId><SecretAccessKey>`+Key+`</SecretAccessKey><SessionToken>t</SessionToken>
-			<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></R>`)
+		Write(w, `<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIA1</AccessKeyId><SecretAccessKey>`+Key+`</SecretAccessKey><SessionToken>t</SessionToken>
+			<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`)
 	})
 	f.XML("ec2 DescribeRegions", `<regionInfo><item><regionName>eu-west-1</regionName></item></regionInfo>`)
 	return f
@@ -70,7 +70,18 @@ func (f *AWS) Answers(key string) http.HandlerFunc {
 
 // XML sets an answer of a query service: the content of its root.
 func (f *AWS) XML(key, content string) {
-	f.Answer(key, func(w http.ResponseWriter, _ *http.Request) { Write(w, "<R>"+content+"</R>") })
+	_, operation, _ := strings.Cut(key, " ")
+	f.Answer(key, func(w http.ResponseWriter, _ *http.Request) { WriteXML(w, operation, content) })
+}
+
+// WriteXML answers a call of a query service with the content of its root, which has the name of the operation; that of another protocol
+// may have any.
+func WriteXML(w http.ResponseWriter, operation, content string) {
+	root := "Response"
+	if !strings.Contains(operation, " ") {
+		root = operation + root
+	}
+	Write(w, "<"+root+">"+content+"</"+root+">")
 }
 
 // JSON sets the text of an answer.
@@ -187,8 +198,8 @@ func empty(w http.ResponseWriter, service, operation string) {
 	case w.Header().Get("X-Kind") == "json":
 		Write(w, "{}")
 	case !strings.Contains(operation, " "): // the query protocol
-		Write(w, "<R><"+operation+"Result></"+operation+"Result></R>")
+		WriteXML(w, operation, "<"+operation+"Result></"+operation+"Result>")
 	default:
-		Write(w, "<R></R>")
+		WriteXML(w, operation, "")
 	}
 }
