@@ -21,7 +21,7 @@ build: ## Build the command and the services into bin/
 	@for s in ingest scheduler scanner correlator reporter gateway; do go build -trimpath -o bin/$$s ./services/$$s/cmd/$$s || exit 1; done
 
 # On a machine that has compiled nothing yet the build is most of the wait for the first result: without inlining and debug information
-# it takes half the time (two processors: the whole of `make run` 177 s instead of 293 s). `make build` makes the fast binary.
+# it takes about half the time. `make build` makes the fast binary.
 QUICK = -ldflags='-s -w' -gcflags=all='-l -dwarf=false'
 
 .PHONY: command
