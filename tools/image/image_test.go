@@ -44,7 +44,7 @@ func small(t testing.TB, name, arch, text string) string {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, "bin", name)
-	compile(t, out, []string{"GOWORK=off", "GOARCH=" + arch}, dir, "main.go")
+	compile(t, out, []string{"GOWORK=off", "GOARCH=" + arch}, dir, "-trimpath", "main.go")
 	return out
 }
 
