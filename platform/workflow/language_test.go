@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -374,6 +375,8 @@ func pauseOf(d time.Duration, _ bool) time.Duration { return d }
 func FuzzToken(f *testing.F) {
 	good := token{partition: "one/m", path: "M:0.0[1]/T:0.0", secret: make([]byte, secretBytes)}
 	f.Add(good.String())
+	f.Add(good.String()[:8] + "\n" + good.String()[8:])
+	f.Add(base64.RawURLEncoding.EncodeToString(append([]byte{tokenVersion, 0x85, 0x00}, "one/m\x00aaaaaaaaaaaaaaaa"...)))
 	f.Fuzz(func(t *testing.T, text string) {
 		got, ok := parseToken(text)
 		if ok && got.String() != text {
