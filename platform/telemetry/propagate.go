@@ -234,8 +234,10 @@ func ParseXRay(header string) (trace.SpanContext, bool) {
 			c.TraceFlags = c.TraceFlags.WithSampled(value == "1")
 		}
 	}
-	sc := trace.NewSpanContext(c)
-	return sc, ok && sc.IsValid()
+	if sc := trace.NewSpanContext(c); ok && sc.IsValid() {
+		return sc, true
+	}
+	return trace.SpanContext{}, false // nothing of a half that could be read
 }
 
 // xrayTrace reads "1-<8 hex>-<24 hex>".
