@@ -32,15 +32,18 @@ func (t turns) enter(ctx context.Context) error {
 		return err
 	}
 	if err := t.all.enter(ctx); err != nil {
-		t.own.leave(true)
+		t.own.release()
 		return err
 	}
 	return nil
 }
 
 func (t turns) leave(answered bool) {
-	troubled := t.own.leave(answered)
-	t.all.leave(answered || troubled)
+	if troubled := t.own.leave(answered); troubled && !answered {
+		t.all.release()
+		return
+	}
+	t.all.leave(answered)
 }
 
 // pace holds back questions. The zero value is not ready: see newPace.
@@ -98,7 +101,7 @@ func (p *pace) enter(ctx context.Context) error {
 // leave gives the slot back and says whether most of the last questions were lost. One that was lost slows all down by a quarter,
 // and sixty that were answered make good for it.
 func (p *pace) leave(answered bool) (troubled bool) {
-	<-p.slots
+	p.release()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	troubled = p.gap > troubledGap*p.shortest
@@ -109,3 +112,6 @@ func (p *pace) leave(answered bool) (troubled bool) {
 	}
 	return troubled
 }
+
+// release gives the slot back, and nothing is learned.
+func (p *pace) release() { <-p.slots }

@@ -97,3 +97,24 @@ func TestTurns(t *testing.T) {
 		both.Wait()
 	})
 }
+
+// Losses of a domain that is in trouble are no answers either: where the resolver itself is at fault they do not speed it up again.
+func TestTroubleSaysNothing(t *testing.T) {
+	all := newPace(inFlight)
+	turn := turns{own: newPace(inFlightOfOne), all: all}
+	lose := func() {
+		turn.own.slots <- struct{}{}
+		all.slots <- struct{}{}
+		turn.leave(false)
+	}
+	for turn.own.gap <= troubledGap*turn.own.shortest {
+		lose()
+	}
+	slowed := all.gap
+	for range 1000 {
+		lose()
+	}
+	if slowed <= all.shortest || all.gap != slowed {
+		t.Errorf("a gap of %v became %v", slowed, all.gap)
+	}
+}
