@@ -265,12 +265,17 @@ func await(ctx context.Context, p *Problem) error {
 	if p.Until.IsZero() || !p.Until.Before(deadline) {
 		return p
 	}
-	// The little extra keeps workers that wait for the same moment from coming as one.
-	wait := time.Until(p.Until)
-	if sleep(ctx, max(wait+halfFixed(min(wait/8, time.Second)), time.Millisecond)) != nil {
+	if sleep(ctx, wait(time.Until(p.Until))) != nil {
 		return p
 	}
 	return nil
+}
+
+// wait is how long to sleep until a moment that is d away, or that has just passed: whoever was told of it may be slow to
+// act on it. The little extra keeps workers that wait for the same moment from coming as one.
+func wait(d time.Duration) time.Duration {
+	d = max(d, 0)
+	return max(d+halfFixed(min(d/8, time.Second)), time.Millisecond)
 }
 
 // call sends the request and notes how it ended.

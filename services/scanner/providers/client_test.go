@@ -205,3 +205,21 @@ func TestBreaker(t *testing.T) {
 		t.Errorf("%d requests: the other tenant's key was not tried", n)
 	}
 }
+
+// A worker that is held up between the refusal and the wait finds that the moment has passed: that is no reason to fall over.
+func TestWait(t *testing.T) {
+	for _, c := range []struct{ until, least, most time.Duration }{
+		{-time.Hour, time.Millisecond, time.Millisecond},
+		{-time.Microsecond, time.Millisecond, time.Millisecond},
+		{0, time.Millisecond, time.Millisecond},
+		{1, time.Millisecond, time.Millisecond},
+		{800 * time.Millisecond, 850 * time.Millisecond, 900 * time.Millisecond},
+		{time.Minute, time.Minute + 500*time.Millisecond, time.Minute + time.Second},
+	} {
+		for range 100 {
+			if got := wait(c.until); got < c.least || got > c.most {
+				t.Fatalf("a moment in %s is waited for %s, want %s to %s", c.until, got, c.least, c.most)
+			}
+		}
+	}
+}
