@@ -357,27 +357,39 @@ func get[M proto.Message](t testing.TB, p *platform, section, key string, into M
 	return into
 }
 
-// idleAfter is how long no message comes before all were taken.
-const idleAfter = 300 * time.Millisecond
-
 // announced are the announcements that were sent, by taking them from the queue.
 func (p *platform) announced(t testing.TB) []*modelv1.IntelChanged {
 	t.Helper()
 	var out []*modelv1.IntelChanged
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	idle := time.AfterFunc(idleAfter, cancel)
-	err := p.queue.Run(ctx, func(_ context.Context, m queue.Message) error {
-		idle.Reset(idleAfter)
-		c := &modelv1.IntelChanged{}
-		if err := proto.Unmarshal(m.Body, c); err != nil {
-			t.Error(err)
-		}
-		out = append(out, c)
-		return nil
-	})
-	if err != nil && ctx.Err() == nil {
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.queue.Run(ctx, func(_ context.Context, m queue.Message) error {
+			c := &modelv1.IntelChanged{}
+			if err := proto.Unmarshal(m.Body, c); err != nil {
+				t.Error(err)
+			}
+			out = append(out, c)
+			return nil
+		})
+	}()
+	for p.queued(t) {
+		time.Sleep(5 * time.Millisecond) // a poll: the loop ends by what is in the queue
+	}
+	cancel()
+	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// queued tells whether anything is in the queue, or handed out and not yet answered.
+func (p *platform) queued(t testing.TB) bool {
+	t.Helper()
+	d, err := p.queue.Depth(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Visible+d.InFlight+d.Delayed > 0
 }

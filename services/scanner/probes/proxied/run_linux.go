@@ -35,7 +35,7 @@ func restrict(ctx context.Context, cmd *exec.Cmd, l Limits) error {
 	// Processor seconds: what four processors do in the time that is left.
 	seconds := uint64(3600)
 	if deadline, ok := ctx.Deadline(); ok {
-		seconds = uint64(math.Ceil(4*time.Until(deadline).Seconds())) + 1
+		seconds = uint64(math.Ceil(4*max(time.Until(deadline), 0).Seconds())) + 1
 	}
 	all := map[int]uint64{unix.RLIMIT_FSIZE: l.FileBytes, unix.RLIMIT_NOFILE: l.Files, unix.RLIMIT_CORE: 0, unix.RLIMIT_CPU: seconds}
 	if l.Memory > 0 {
