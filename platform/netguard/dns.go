@@ -9,12 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // The bounds of one lookup against a hostile answer. The parser is golang.org/x/net's: it reads
@@ -52,7 +52,7 @@ func (c dnsClient) lookupAddrs(ctx context.Context, name string) ([]netip.Addr, 
 	types := [2]dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA}
 	var answers [2]answer
 	var failures [2]error
-	var both sync.WaitGroup
+	var both together.Group
 	for i, kind := range types {
 		both.Go(func() { answers[i], failures[i] = c.follow(ctx, name, kind) })
 	}

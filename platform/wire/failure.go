@@ -3,15 +3,13 @@ package wire
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime"
-	"runtime/debug"
 
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/riskprofiler/riskprofiler/platform/fault"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // callError is what a caller gets: a gRPC status with all its details that also answers to the
@@ -99,27 +97,10 @@ func statusProto(err error) *spb.Status {
 	return s.Proto() // a copy
 }
 
-// panicError is the cause of the Internal that a panic becomes. Its text is for the log: the
-// stack, and the panic's value only where the runtime made it, because a value may hold a request.
-type panicError struct {
-	value string
-	stack []byte
-}
-
-func newPanicError(value any) *panicError {
-	text := fmt.Sprintf("a value of type %T", value)
-	if err, ok := value.(runtime.Error); ok {
-		text = err.Error()
-	}
-	return &panicError{value: text, stack: debug.Stack()}
-}
-
-func (e *panicError) Error() string { return "panic: " + e.value + "\n" + string(e.stack) }
-
 // recovered is deferred by what calls a handler: it turns a panic into an Internal fault. Only
 // what runs on the same goroutine is caught.
 func recovered(method string, reply *any, err *error) {
 	if value := recover(); value != nil { //nolint:revive // this function is what is deferred
-		*reply, *err = nil, fault.Wrap(fault.Internal, newPanicError(value), "serve %s", method)
+		*reply, *err = nil, fault.Wrap(fault.Internal, together.Caught(value), "serve %s", method)
 	}
 }

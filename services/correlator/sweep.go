@@ -19,6 +19,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // When knowledge or a check changes, just the assets concerned are evaluated again. The announcement is turned into one lane for each
@@ -172,7 +173,7 @@ func (s *Service) stepOver(ctx context.Context, r *correlatorv1.Reevaluation) er
 	g.SetLimit(stepWidth)
 	for _, item := range page.Items {
 		_, asset, _ := strings.Cut(item.Key.Sort, "#")
-		g.Go(func() error { return s.again(gctx, r, "assets/"+asset) })
+		g.Go(together.Safely(func() error { return s.again(gctx, r, "assets/"+asset) }))
 	}
 	if err := g.Wait(); err != nil {
 		return err

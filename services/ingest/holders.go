@@ -16,6 +16,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 	"github.com/riskprofiler/riskprofiler/platform/target"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // holderAge is how long an inventory speaks for an account: as long as a proof of ownership does.
@@ -34,11 +35,11 @@ func (s *Service) FindHolders(ctx context.Context, req *ingestv1.FindHoldersRequ
 	group, looking := errgroup.WithContext(ctx)
 	group.SetLimit(looksAtATime)
 	for i, place := range req.GetPlaces() {
-		group.Go(func() error {
+		group.Go(together.Safely(func() error {
 			facts, err := s.cloudFacts(looking, tenant, place)
 			res.Accounts[i] = holder(facts, place, req.GetExceptAccount(), time.Now())
 			return err
-		})
+		}))
 	}
 	return res, group.Wait()
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
 	"github.com/riskprofiler/riskprofiler/platform/target"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/ingest/imports"
 )
 
@@ -318,7 +319,7 @@ func (r *importRun) store(ctx context.Context) error {
 	g, storing := errgroup.WithContext(ctx)
 	g.SetLimit(storesAtATime)
 	for _, result := range r.results {
-		g.Go(func() error { return r.s.take(storing, result) })
+		g.Go(together.Safely(func() error { return r.s.take(storing, result) }))
 	}
 	if err := g.Wait(); err != nil {
 		return err

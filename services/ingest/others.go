@@ -19,6 +19,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
 	"github.com/riskprofiler/riskprofiler/platform/table/protoitem"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 const (
@@ -92,7 +93,7 @@ func (s *Service) takeOthers(ctx context.Context, r *modelv1.ScanCompleted, asse
 	group, storing := errgroup.WithContext(ctx)
 	group.SetLimit(othersParallel)
 	for chunk := range slices.Chunk(all, othersAtATime) {
-		group.Go(func() error { return s.storeOthers(storing, r, from, ownership, chunk) })
+		group.Go(together.Safely(func() error { return s.storeOthers(storing, r, from, ownership, chunk) }))
 	}
 	if err := group.Wait(); err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -16,6 +15,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/fault"
 	"github.com/riskprofiler/riskprofiler/platform/resource"
 	"github.com/riskprofiler/riskprofiler/platform/table"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 const (
@@ -96,14 +96,9 @@ func (s *Service) confirm(ctx context.Context, tenant string, sc *scope, targets
 	}
 	problems := make([]string, len(stale))
 	errs := make([]error, len(stale))
-	var running sync.WaitGroup
-	slots := make(chan struct{}, looks)
+	running := together.Limit(looks)
 	for i, seed := range stale {
-		running.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			problems[i], errs[i] = s.again(ctx, tenant, seed, sc)
-		})
+		running.Go(func() { problems[i], errs[i] = s.again(ctx, tenant, seed, sc) })
 	}
 	running.Wait()
 	if err := errors.Join(errs...); err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/platform/queue"
 	"github.com/riskprofiler/riskprofiler/platform/telemetry"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
@@ -158,21 +158,28 @@ func (s *Service) run(ctx context.Context, guard *netguard.Guard, p probes.Probe
 	defer cancel()
 	leave := s.tenants.enter(job.GetTenant())
 	defer leave()
-	defer func() {
-		if v := recover(); v != nil {
-			s.log.ErrorContext(ctx, "probe panicked", slog.String("probe", p.Version()), slog.String("job", job.GetId()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
-			result, err = &probes.Result{Outcome: modelv1.Outcome_OUTCOME_FAILED, Reason: "the probe broke on what the target sent"}, nil
-		}
-	}()
-	result, err = p.Scan(ctx, probes.Env{
-		Guard: guard, Blobs: &sink{bucket: s.evidence, tenant: job.GetTenant()}, Contact: s.contact, Providers: s.desk(job), Credential: s.credential(job.GetTenant()),
-		Permit: allowed.take, Batch: allowed.batch, Rate: allowed.rate, Pause: allowed.pause, Nuclei: s.nuclei, Chromium: s.chromium, Cloud: s.clouds,
-		Holders: s.holders(job), ResolverRate: s.resolverRate,
-	}, job)
+	err = together.Safely(func() (err error) {
+		result, err = p.Scan(ctx, s.env(guard, job, allowed), job)
+		return err
+	})()
+	var mistake *together.Panic
+	if errors.As(err, &mistake) {
+		s.log.ErrorContext(ctx, "probe panicked", slog.String("probe", p.Version()), slog.String("job", job.GetId()), slog.String("panic", mistake.Text()), slog.String("stack", string(mistake.Stack)))
+		return &probes.Result{Outcome: modelv1.Outcome_OUTCOME_FAILED, Reason: "the probe broke on what the target sent"}, nil
+	}
 	if err == nil && result == nil {
 		return nil, fault.New(fault.Internal, "probe %s returned nothing", p.Version())
 	}
 	return result, err
+}
+
+// env is what a job's probe works with.
+func (s *Service) env(guard *netguard.Guard, job *modelv1.ScanJob, allowed *permits) probes.Env {
+	return probes.Env{
+		Guard: guard, Blobs: &sink{bucket: s.evidence, tenant: job.GetTenant()}, Contact: s.contact, Providers: s.desk(job), Credential: s.credential(job.GetTenant()),
+		Permit: allowed.take, Batch: allowed.batch, Rate: allowed.rate, Pause: allowed.pause, Nuclei: s.nuclei, Chromium: s.chromium, Cloud: s.clouds,
+		Holders: s.holders(job), ResolverRate: s.resolverRate,
+	}
 }
 
 // sink stores evidence of one tenant.

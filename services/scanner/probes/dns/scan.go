@@ -14,6 +14,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
@@ -85,26 +86,11 @@ func describe(err error) string {
 // parallel runs tasks at once, at most limit of them, and waits for all. A panic in one of them goes on in the caller, where the
 // scanner catches it.
 func parallel(limit int, tasks ...func()) {
-	var all sync.WaitGroup
-	var once sync.Once
-	var caught any
-	slots := make(chan struct{}, limit)
+	all := together.Limit(limit)
 	for _, task := range tasks {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			defer func() {
-				if v := recover(); v != nil {
-					once.Do(func() { caught = v })
-				}
-			}()
-			task()
-		})
+		all.Go(task)
 	}
 	all.Wait()
-	if caught != nil {
-		panic(caught)
-	}
 }
 
 // perResolver is how many questions the resolver gets at once, perHost how many connections one name server.

@@ -13,6 +13,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/dnswild"
 )
 
@@ -188,8 +189,8 @@ func quoted(text string) string {
 
 func TestPanicsReachTheCaller(t *testing.T) {
 	defer func() {
-		if v := recover(); v != "broken" {
-			t.Errorf("recovered %v", v)
+		if p, ok := recover().(*together.Panic); !ok || p.Value != "broken" {
+			t.Errorf("recovered %v", p)
 		}
 	}()
 	parallel(2, func() {}, func() { panic("broken") })

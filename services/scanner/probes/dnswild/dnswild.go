@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // DefaultProbes is how many random names are asked for at one level: the number that BBOT, which met most of these cases first,
@@ -201,14 +203,11 @@ func (p *Profiler) measure(ctx context.Context, name string, l *level) {
 func (p *Profiler) ask(ctx context.Context, name string) (Profile, error) {
 	out := Profile{Level: name}
 	var mu sync.Mutex
-	var all sync.WaitGroup
 	var failure error
 	var first []netip.Addr
-	slots := make(chan struct{}, p.options.Parallel)
+	all := together.Limit(p.options.Parallel)
 	for range p.options.Probes {
-		slots <- struct{}{}
 		all.Go(func() {
-			defer func() { <-slots }()
 			probe := RandomLabel() + "." + name
 			answer, err := p.lookup(ctx, probe)
 			mu.Lock()

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
@@ -424,8 +425,8 @@ func TestWorkOfMatchingIsBounded(t *testing.T) {
 // A panic on what a target sent must reach the scanner, which recovers it; in a goroutine of its own it would end the process.
 func TestPanicsReachTheCaller(t *testing.T) {
 	defer func() {
-		if v := recover(); v != "broken" {
-			t.Errorf("recovered %v", v)
+		if p, ok := recover().(*together.Panic); !ok || p.Value != "broken" {
+			t.Errorf("recovered %v", p)
 		}
 	}()
 	run(t.Context(), &findings{}, []func(){func() {}, func() { panic("broken") }})

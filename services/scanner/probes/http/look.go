@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // findings is what the requests after the first one learned. Several of them write at once.
@@ -76,32 +77,17 @@ func (s *site) lookAround(ctx context.Context, v *visit, found *findings, list [
 	run(ctx, found, tasks)
 }
 
-// run runs the tasks, at most parallel at a time, until the site has had enough, and waits for them. A panic in one of them goes
-// on in the caller, where the scanner catches it.
+// run runs the tasks, at most parallel at a time, until the site has had enough, and waits for them.
 func run(ctx context.Context, found *findings, tasks []func()) {
-	var all sync.WaitGroup
-	var once sync.Once
-	var caught any
-	slots := make(chan struct{}, parallel)
+	all := together.Limit(parallel)
 	for _, task := range tasks {
-		slots <- struct{}{}
-		if found.enough(ctx) {
-			break
-		}
 		all.Go(func() {
-			defer func() { <-slots }()
-			defer func() {
-				if v := recover(); v != nil {
-					once.Do(func() { caught = v })
-				}
-			}()
-			task()
+			if !found.enough(ctx) {
+				task()
+			}
 		})
 	}
 	all.Wait()
-	if caught != nil {
-		panic(caught)
-	}
 }
 
 // get fetches a path of the start's origin. nil means that there was no answer, which is noted.

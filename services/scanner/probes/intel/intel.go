@@ -15,6 +15,7 @@ import (
 	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/providers"
 )
@@ -47,7 +48,7 @@ func (p *Probe) Scan(ctx context.Context, env probes.Env, job *modelv1.ScanJob) 
 	ctx, cancel := context.WithTimeout(ctx, probes.Budget(job, probes.DefaultBudget))
 	defer cancel()
 	s := &scan{env: env, job: job, subject: subject, now: time.Now()}
-	var all sync.WaitGroup
+	var all together.Group
 	for _, ask := range s.sources() {
 		all.Go(func() { ask(ctx) })
 	}

@@ -7,9 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // wsaConnRefused is how Windows says ECONNREFUSED (WSAECONNREFUSED, winsock error codes); package syscall does not map it.
@@ -21,14 +22,11 @@ func (s *Scanner) dialAll(ctx context.Context, o Options, lanes []*lane) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	sockets := make(chan struct{}, o.InFlight)
-	driving := make(chan struct{}, min(o.InFlight, 64))
-	var group sync.WaitGroup
+	group := together.Limit(min(o.InFlight, 64))
 	for _, l := range lanes {
-		driving <- struct{}{}
 		group.Go(func() {
 			d := dialer{guardDial: o.Guard.DialContext, sockets: sockets, lane: l, heard: make(chan dialed), wakes: make(chan struct{}, 1)}
 			d.run(ctx)
-			<-driving
 		})
 	}
 	group.Wait()
@@ -42,7 +40,7 @@ type dialer struct {
 	lane      *lane
 	heard     chan dialed
 	wakes     chan struct{}
-	asks      sync.WaitGroup
+	asks      together.Group
 }
 
 // dialed is how the connect to one port went.

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 const (
@@ -41,8 +42,9 @@ func (s *Scanner) connectAll(ctx context.Context, o Options, lanes []*lane) erro
 			_ = group.Wait()
 			return err
 		}
+		work := together.Safely(w.work)
 		group.Go(func() error {
-			err := w.work()
+			err := work()
 			if err != nil {
 				cancel()
 			}
@@ -78,7 +80,7 @@ type worker struct {
 	idle         [2][]*slot // by family
 	waiting      int        // slots whose connect is in flight
 	active       []*lane
-	asks         sync.WaitGroup
+	asks         together.Group
 
 	events [256]unix.EpollEvent
 }

@@ -9,11 +9,11 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/portlist"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
@@ -91,14 +91,9 @@ func (s *scan) collapse(ctx context.Context, candidates []uint16) (*probes.Resul
 // speaking returns those of ports where something speaks, in their order.
 func (s *scan) speaking(ctx context.Context, ports []uint16) []uint16 {
 	spoke := make([]bool, len(ports))
-	var group sync.WaitGroup
-	turns := make(chan struct{}, speechAtOnce)
+	group := together.Limit(speechAtOnce)
 	for i, port := range ports {
-		turns <- struct{}{}
-		group.Go(func() {
-			defer func() { <-turns }()
-			spoke[i] = s.speaks(ctx, port)
-		})
+		group.Go(func() { spoke[i] = s.speaks(ctx, port) })
 	}
 	group.Wait()
 	var kept []uint16

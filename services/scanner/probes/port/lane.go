@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // maxPasses bounds how often a silent port is asked: once, again when the host is known to answer, and further where asking again
@@ -198,7 +199,7 @@ const permitLife = 100 * time.Millisecond
 
 // available returns how many connects may be sent now, and asks for more, for as many as are needed and at most a batch at a
 // time, where the balance runs low; ready is called when the answer has come.
-func (p *permits) available(ctx context.Context, needed int, asks *sync.WaitGroup, ready func()) (int, error) {
+func (p *permits) available(ctx context.Context, needed int, asks *together.Group, ready func()) (int, error) {
 	if p.take == nil {
 		return math.MaxInt, nil
 	}

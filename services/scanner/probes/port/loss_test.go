@@ -16,6 +16,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/portlist"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // dropping is a host at the engine's dial: it answers so many connects a second and drops the rest, as a firewall with a limit
@@ -210,7 +211,7 @@ func TestPermitsComeInSmallPortions(t *testing.T) {
 			taken = append(taken, cost)
 			return nil
 		}}
-		var asks sync.WaitGroup
+		var asks together.Group
 		get := func(needed int) int {
 			if _, err := p.available(t.Context(), needed, &asks, func() {}); err != nil {
 				t.Error(err)

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +14,7 @@ import (
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/netguard"
 	"github.com/riskprofiler/riskprofiler/platform/portlist"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/ranges"
 )
@@ -143,7 +143,7 @@ func outcome(o modelv1.Outcome, reason string) *probes.Result {
 
 func (s *scan) run(ctx context.Context) (*probes.Result, error) {
 	var overUDP *udpResult
-	var beside sync.WaitGroup
+	var beside together.Group
 	beside.Go(func() { overUDP = s.lookUDP(ctx) })
 	result, err := s.runTCP(ctx)
 	beside.Wait()
@@ -205,13 +205,13 @@ func (s *scan) look(ctx context.Context) (host *HostResult, everywhere bool, err
 	defer cancel()
 	var controlled errgroup.Group
 	if s.ports.Len() >= fewPorts {
-		controlled.Go(func() error {
+		controlled.Go(together.Safely(func() error {
 			var err error
 			if everywhere, err = s.answersEverywhere(ctx); everywhere {
 				cancel()
 			}
 			return err
-		})
+		}))
 	}
 	found, err := s.probe.scanner.Scan(ctx, s.o, []netip.Addr{s.addr}, s.ports.ByLikelihood())
 	if controlErr := controlled.Wait(); err == nil {

@@ -14,6 +14,7 @@ import (
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
 	"github.com/riskprofiler/riskprofiler/platform/portlist"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // Bounds of asking over UDP.
@@ -72,7 +73,7 @@ func (s *scan) lookUDP(ctx context.Context) *udpResult {
 	wanted := s.udpWanted()
 	r := &udpResult{state: make([]udpState, len(wanted)), answers: make([]*modelv1.UdpAnswer, len(wanted))}
 	errs := make([]error, len(wanted))
-	var group sync.WaitGroup
+	var group together.Group
 	for i, p := range wanted {
 		r.asked = append(r.asked, p.port)
 		group.Go(func() { r.state[i], r.answers[i], errs[i] = s.askUDP(ctx, p) })

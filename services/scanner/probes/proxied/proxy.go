@@ -86,7 +86,7 @@ type Proxy struct {
 	refused  atomic.Int64 // connections elsewhere
 	ctx      context.Context
 	cancel   context.CancelFunc
-	tunnels  sync.WaitGroup
+	tunnels  sync.WaitGroup //nolint:forbidigo // net/http starts what it counts, and keeps panics to itself
 }
 
 // Start begins to serve. The context ends every connection.

@@ -8,12 +8,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // isolate makes the program the head of a process group of its own, killed when this process dies however it does.
@@ -62,7 +63,7 @@ func watch(cmd *exec.Cmd, most uint64) (over *atomic.Bool, stop func()) {
 		return over, func() {}
 	}
 	done := make(chan struct{})
-	var all sync.WaitGroup
+	var all together.Group
 	all.Go(func() {
 		ticks := time.NewTicker(every)
 		defer ticks.Stop()

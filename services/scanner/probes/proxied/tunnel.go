@@ -5,8 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
 	"time"
+
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // tunnel carries bytes between the engine and the target: what is in them is theirs, under TLS.
@@ -36,7 +37,7 @@ func (p *Proxy) tunnel(w http.ResponseWriter, r *http.Request) {
 		_, _ = up.Close(), down.Close()
 		return
 	}
-	var both sync.WaitGroup
+	var both together.Group
 	both.Go(func() {
 		_, _ = io.Copy(up, io.LimitReader(buffered, requestBytes))
 		_, _ = up.Close(), down.Close()

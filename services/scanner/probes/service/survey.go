@@ -7,8 +7,9 @@ import (
 	"net"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
+
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 // maxTalks bounds the connections to one port at a time: so many that a service which stays silent to every question has
@@ -31,7 +32,7 @@ type survey struct {
 	cancel  context.CancelFunc
 	results chan result
 	greeted chan struct{} // closed when a greeting begins
-	group   sync.WaitGroup
+	group   together.Group
 
 	running  int  // exchanges under way, the greeting's not counted
 	waiting  bool // for a greeting

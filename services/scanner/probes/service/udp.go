@@ -6,11 +6,11 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
@@ -197,12 +197,9 @@ func (p *prober) askDatagrams(ctx context.Context, list []datagramProtocol) []da
 	asking, done := context.WithCancel(ctx)
 	defer done()
 	answers := make([]datagramAnswer, len(list))
-	turns := make(chan struct{}, maxUDPAsks)
-	var group sync.WaitGroup
+	group := together.Limit(maxUDPAsks)
 	for i, protocol := range list {
 		group.Go(func() {
-			turns <- struct{}{}
-			defer func() { <-turns }()
 			if answers[i] = p.askDatagram(asking, protocol); answers[i].fact != nil {
 				done()
 			}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/dnswild"
 	"github.com/riskprofiler/riskprofiler/services/scanner/providers"
@@ -129,7 +130,7 @@ type thirds struct{ answered, troubled, unasked []*modelv1.SourceReport }
 
 // run asks third parties and tries the list of words at the same time; what is derived from names comes after.
 func (s *scan) run(ctx context.Context) {
-	var all sync.WaitGroup
+	var all together.Group
 	all.Go(func() { s.askThirdParties(ctx) })
 	if s.profile.words > 0 {
 		all.Go(func() { s.guess(ctx, "word list", join(words()[:s.profile.words], s.domain)) })
@@ -242,7 +243,7 @@ func (s *scan) candidates(names []string) []string {
 // resolve asks for names and keeps those that exist by themselves. It says how many it got to, and how many exist.
 func (s *scan) resolve(ctx context.Context, source string, names []string) (done, found int) {
 	var mu sync.Mutex
-	var all sync.WaitGroup
+	var all together.Group
 	slots := make(chan struct{}, inFlight)
 	for _, name := range names {
 		select {
@@ -307,7 +308,7 @@ func (s *scan) keep(name, source string) bool {
 func (s *scan) askThirdParties(ctx context.Context) {
 	asking, cancel := providers.Share(ctx, sourcesPart)
 	defer cancel()
-	var all sync.WaitGroup
+	var all together.Group
 	for _, source := range sources {
 		all.Go(func() {
 			names, report, err := source(asking, s)

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -293,8 +294,8 @@ func FuzzCertificate(f *testing.F) {
 // A panic on what a target sent must reach the scanner, which recovers it; in a goroutine of its own it would end the process.
 func TestPanicsReachTheCaller(t *testing.T) {
 	defer func() {
-		if v := recover(); v != "broken" {
-			t.Errorf("recovered %v", v)
+		if p, ok := recover().(*together.Panic); !ok || p.Value != "broken" {
+			t.Errorf("recovered %v", p)
 		}
 	}()
 	run(t.Context(), []func(context.Context){func(context.Context) {}, func(context.Context) { panic("broken") }})

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes"
 )
 
@@ -139,26 +140,11 @@ func (s *survey) everything(ctx context.Context) {
 // run runs the tasks, at most parallel at a time, and waits for them. A panic in one of them goes on in the caller, where the
 // scanner catches it.
 func run(ctx context.Context, tasks []func(context.Context)) {
-	var all sync.WaitGroup
-	var once sync.Once
-	var caught any
-	slots := make(chan struct{}, parallel)
+	all := together.Limit(parallel)
 	for _, task := range tasks {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			defer func() {
-				if v := recover(); v != nil {
-					once.Do(func() { caught = v })
-				}
-			}()
-			task(ctx)
-		})
+		all.Go(func() { task(ctx) })
 	}
 	all.Wait()
-	if caught != nil {
-		panic(caught)
-	}
 }
 
 // try offers one version, with suites, and notes what the server makes of it. It says whether the server chose that version.

@@ -1,12 +1,12 @@
 package aws
 
 import (
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/policy"
 )
@@ -16,14 +16,9 @@ const parallelItems = 6
 
 // each does the same for every item, several at a time.
 func each[T any](items []T, do func(T)) {
-	turns := make(chan struct{}, parallelItems)
-	var all sync.WaitGroup
+	all := together.Limit(parallelItems)
 	for _, item := range items {
-		turns <- struct{}{}
-		all.Go(func() {
-			defer func() { <-turns }()
-			do(item)
-		})
+		all.Go(func() { do(item) })
 	}
 	all.Wait()
 }

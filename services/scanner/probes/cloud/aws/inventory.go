@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/query"
 )
@@ -60,7 +61,7 @@ func newInventory(s *session) *inventory {
 // read reads everything: what has no region beside the regions.
 func (in *inventory) read(ctx context.Context) {
 	in.listRegions(ctx)
-	var all sync.WaitGroup
+	var all together.Group
 	for _, one := range global {
 		all.Go(func() { one(ctx, in) })
 	}
@@ -71,7 +72,7 @@ func (in *inventory) read(ctx context.Context) {
 			defer func() { <-turns }()
 			r := &regional{inventory: in, region: region, config: in.in(region)}
 			r.network(ctx) // first: the others ask it what is open
-			var services sync.WaitGroup
+			var services together.Group
 			for _, one := range regions {
 				services.Go(func() { one(ctx, r) })
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/aws/policy"
 )
@@ -53,14 +53,9 @@ func readBuckets(ctx context.Context, in *inventory) {
 			h.buckets[aws.ToString(b.Name)] = true
 		}
 	})
-	turns := make(chan struct{}, parallelBuckets)
-	var all sync.WaitGroup
+	all := together.Limit(parallelBuckets)
 	for _, b := range buckets {
-		turns <- struct{}{}
-		all.Go(func() {
-			defer func() { <-turns }()
-			in.bucket(ctx, b, whole)
-		})
+		all.Go(func() { in.bucket(ctx, b, whole) })
 	}
 	all.Wait()
 }

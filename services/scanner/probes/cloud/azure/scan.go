@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	modelv1 "github.com/riskprofiler/riskprofiler/gen/riskprofiler/model/v1"
+	"github.com/riskprofiler/riskprofiler/platform/together"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud"
 	"github.com/riskprofiler/riskprofiler/services/scanner/probes/cloud/rest"
 )
@@ -209,26 +210,19 @@ func parseGraph(page []byte) (rows []json.RawMessage, skip string, err error) {
 
 // ask asks about single resources, a few at a time.
 func (s *scan) ask(ctx context.Context) error {
-	questions := make(chan func(context.Context) error)
-	var all sync.WaitGroup
 	var once sync.Once
 	var failed error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for range askers {
+	all := together.Limit(askers)
+	for _, question := range s.later {
 		all.Go(func() {
-			for question := range questions {
-				if err := question(ctx); err != nil {
-					once.Do(func() { failed = err })
-					cancel()
-				}
+			if err := question(ctx); err != nil {
+				once.Do(func() { failed = err })
+				cancel()
 			}
 		})
 	}
-	for _, question := range s.later {
-		questions <- question
-	}
-	close(questions)
 	all.Wait()
 	return failed
 }
