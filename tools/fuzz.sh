@@ -16,10 +16,12 @@ targets() {
 
 # one runs one target; its binary has been built with the fuzzer's instrumentation.
 one() {
-	local dir=$1 name=$2 binary
-	binary=$work/$(echo "$dir" | tr / _).test
-	local log=$work/$(echo "$dir" | tr / _).$name.log
-	if (cd "$dir" && "$binary" -test.run '^$' -test.fuzz "^$name\$" -test.fuzztime "$time" -test.fuzzminimizetime 100x -test.parallel 1 -test.fuzzcachedir "$work/cache/$name") >"$log" 2>&1; then
+	local dir=$1 name=$2 package
+	package=$(echo "$dir" | tr / _)
+	local binary=$work/$package.test log=$work/$package.$name.log
+	# What it keeps is its own: targets of one name in several packages would read each other's files, half written.
+	local cache=$work/cache/$package
+	if (cd "$dir" && "$binary" -test.run '^$' -test.fuzz "^$name\$" -test.fuzztime "$time" -test.fuzzminimizetime 100x -test.parallel 1 -test.fuzzcachedir "$cache") >"$log" 2>&1; then
 		printf 'ok    %-55s %s\n' "$dir $name" "$(grep -o 'execs: [0-9]*' "$log" | tail -1)"
 	elif grep -q 'context deadline exceeded' "$log" && ! grep -qE 'Failing input|panic|fatal' "$log"; then
 		# The end of its time came while the fuzzer waited for its worker: https://github.com/golang/go/issues/75804
