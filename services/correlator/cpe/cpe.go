@@ -64,8 +64,12 @@ func parseFormatted(text string) (Name, error) {
 	return n, n.check()
 }
 
-// check refuses a part that is none (NISTIR 7695 section 5.3.3.2).
+// check refuses a part that is none (NISTIR 7695 section 5.3.3.2), and a name that nobody could read again: as a formatted string it
+// is longer than the URI it was read from.
 func (n Name) check() error {
+	if long := len(n.String()); long > MaxBytes {
+		return fault.New(fault.Invalid, "read CPE name: it has %d bytes as a formatted string, the most is %d", long, MaxBytes)
+	}
 	switch n[Part] {
 	case "a", "o", "h", Any, NA:
 		return nil
